@@ -22,10 +22,11 @@ from zhiban.automation.waiting import wait_in_existing
 from zhiban.channels import jobs as channel_jobs
 from zhiban.channels.connections import Builder, Connections, TrackerBuilder
 from zhiban.channels.jobs import ChannelJobs
-from zhiban.conversations import attachment_jobs, group_reading
+from zhiban.conversations import attachment_jobs, away, group_reading
 from zhiban.conversations import handlers as conversation_handlers
 from zhiban.conversations import jobs as conversation_jobs
 from zhiban.conversations.attachment_jobs import AttachmentJobs
+from zhiban.conversations.away import AwayJobs
 from zhiban.conversations.group_reading import GroupReader
 from zhiban.conversations.jobs import ConversationJobs, SurveyWords
 from zhiban.conversations.survey_links import SurveyLinks
@@ -388,6 +389,7 @@ JOBS: dict[type[Event], tuple[JobsOf, ...]] = {
     MessageFailed: (conversation_jobs.for_failed,),
     ConversationCreated: (conversation_jobs.for_created, notification_jobs.for_created),
     **dict.fromkeys(notification_jobs.NOTIFYING, (notification_jobs.for_status,)),
+    **dict.fromkeys((ConversationOpened, ConversationHandedOff), (notification_jobs.for_status, away.for_given)),
     ContactFollowed: (conversation_jobs.for_followed,),
     ContactFollowEdited: (conversation_jobs.for_follow_edited,),
     CardActionReceived: (conversation_jobs.for_card,),
@@ -456,6 +458,7 @@ def tasks(
         *ChannelJobs(database, connections, clock).tasks(),
         *ConversationJobs(database, connections, clock, SurveyWords(texts, survey_links)).tasks(),
         *AttachmentJobs(database, connections, clock, files).tasks(),
+        *AwayJobs(database, connections, clock).tasks(),
         *TranscriptMails(database, mailer, clock, partly).tasks(),
         *GroupReader(database, connections, clock).tasks(),
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),

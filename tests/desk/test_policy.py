@@ -26,6 +26,7 @@ MAIL = "mailto://user:word@mail.example"
 WHOLE = load_policy("""
 welcome: 您好
 closing: 再见
+away: 明天回复
 handoff: {words: [投诉], max_failures: 3, when_upset: off, to: "servicer:lisi", text: 好, text_out_of_hours: 下班了}
 hours:
   timezone: Asia/Tokyo
@@ -106,6 +107,19 @@ async def form_of(client: Client, at: str) -> dict[str, str]:
     }
     (seen,) = re.findall(r'name="seen" value="(\w+)"', text)
     return {**{name: unescape(value) for name, value in form.items()}, "handoff.to": "desk", "seen": seen}
+
+
+async def test_words_for_the_night_are_offered_and_kept(site: Site) -> None:
+    owner, at = await site.signed_in(), f"/settings/inboxes/{site.seed.inbox.inbox_id}/policy"
+    assert 'data-fill="away" value="现在是非工作时间' in (await owner.get(at)).text
+    form = {**await form_of(owner, at), "away": "明天回复", "weekly": "on", "hours.weekly.mon": "09:00-18:00"}
+    shown = (await owner.post(f"{at}/preview", {**form, "situation": "away", "at": "2026-11-21T20:10"})).text
+    assert "<p data-now>明天回复</p>" in shown
+    by_day = (await owner.post(f"{at}/preview", {**form, "situation": "away", "at": "2026-11-23T10:00"})).text
+    assert ("明天回复" in by_day, "同事在，什么也不发" in by_day) == (False, True)
+    assert (await owner.post(at, form)).status == 303
+    assert (await form_of(owner, at))["away"] == "明天回复"
+    assert "下班以后的话" in (await owner.get("/settings/audit")).text
 
 
 async def test_what_is_idle_is_given_a_label_that_is_there(site: Site) -> None:
@@ -205,6 +219,9 @@ def test_the_preview_says_what_is_told_and_when() -> None:
     assert told_at(SATURDAY, "idle", auto_resolve={**idle, "answered_hours": None, "open_hours": None})[1] == [
         "从不自动解决"
     ]
+    assert told_at(SATURDAY, "away", hours=WEEK, away="明天回复")[1] == ["在吗？", "明天回复"]
+    assert told_at(SATURDAY, "away", hours=WEEK)[1] == ["在吗？"]
+    assert told_at(SATURDAY, "away", away="明天回复")[1] == ["在吗？"]  # there are no hours: somebody is always there
     never = {"weekly": {}}
     assert told_at(SATURDAY, hours=never)[0].endswith("没有人，往后一年也没有")
 

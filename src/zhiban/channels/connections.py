@@ -45,7 +45,7 @@ CALLBACK = "callback"  # kind of the directory's entries for public ids; with "/
 
 # What a paused inbox, or one of a connection for reading only, has of its policy: everything is received, people may
 # answer, nothing is said by itself.
-SILENT = {"assistant": False, "welcome": "", "closing": "", "survey": {"ask": False}}
+SILENT = {"assistant": False, "welcome": "", "closing": "", "away": "", "survey": {"ask": False}}
 
 _MAY_HAVE = """
 select coalesce(config -> 'only_accounts' ? %(external)s, true) from connection where id = %(connection)s"""

@@ -115,6 +115,7 @@ class _Part(BaseModel):
 _NEW = {"new": True}  # the context of what somebody has just written, unlike what is stored
 SURVEY_TEXT = "这次服务您满意吗？请选一项："
 IDLE_TEXT = mark("很久没有收到您的消息，这次咨询就先到这里。需要时随时再发消息给我们。")  # offered, said only if chosen
+AWAY_TEXT = mark("现在是非工作时间，您的消息已经收到，我们上班后第一时间回复您。")  # offered, as that of `auto_resolve`
 HANDOFF_TEXT = "这个问题我为您转接人工客服，请稍候，客服会尽快回复您。"
 HANDOFF_TEXT_WHEN_ASKED = "好的，为您转接人工客服，请稍候，客服会尽快回复您。"
 
@@ -233,6 +234,10 @@ class Policy(_Part):
         default="您好，我是智能助手，请直接说您的问题。需要人工时，回复“转人工”。", description="Empty: none"
     )
     closing: Line = Field(default="", description="Sent when a conversation is resolved. Empty: none")
+    away: Line = Field(
+        default="",
+        description="Said once a day to who writes, outside the hours, in what people have. Empty: nothing",
+    )
     handoff: HandoffPolicy = Field(default_factory=HandoffPolicy)
     hours: Hours = Field(default_factory=Hours, description="When people are there. Left out: always")
     assignment: AssignmentPolicy = Field(

@@ -18,6 +18,7 @@ import psycopg
 from zhiban.channels.connections import OpenInbox
 from zhiban.channels.reply_slots import open_slots
 from zhiban.conversations import inbound_events, transitions
+from zhiban.conversations.away import plan_away
 from zhiban.conversations.changes import Arrived, MessagesArrived
 from zhiban.conversations.group_policy import Consent
 from zhiban.conversations.models import Author, ConversationState, MessageState
@@ -219,6 +220,8 @@ async def _messages(
     await _attachments(tx, [(stored.get(message.external_id), message) for message in messages])
     applied = await transitions.apply_many(tx, planned, now=now, lease=WorkLease(process_id, now + LEASE))
     result.leased += [one.state.id for one in applied if one.leased]
+    said = {one.state.id: one.arrived for one in matched.values()}
+    await plan_away(tx, inbox, [(one.state, said[one.state.id]) for one in applied], now=now)
     await rate_tapped(tx, list(ratings.values()), now=now)
 
 

@@ -183,6 +183,7 @@ _FIELDS = {
     "scopes": mark("权限"),
     "closing": mark("结束语"),
     "welcome": mark("欢迎语"),
+    "away": mark("下班以后的话"),
     "handoff": mark("什么时候转人工"),
     "hours": mark("工作时间"),
     "assignment": mark("分配"),

@@ -61,6 +61,7 @@ def of_policy(policy: Policy, addresses: Sequence[str]) -> dict[str, Any]:
         "assistant": policy.assistant,
         "welcome": policy.welcome,
         "closing": policy.closing,
+        "away": policy.away,
         "survey.ask": policy.survey.ask,
         "survey.text": policy.survey.text,
         "handoff.words": "\n".join(handoff.words),
@@ -122,6 +123,7 @@ def values_of(typed: Typed, before: Policy, addresses: Sequence[str]) -> dict[st
         "assistant": "assistant" in typed,
         "welcome": _one(typed, "welcome"),
         "closing": _one(typed, "closing"),
+        "away": _one(typed, "away"),
         "auto_resolve": {
             **{name: _one(typed, f"auto_resolve.{name}").strip() or None for name in idle},
             "text": _one(typed, "auto_resolve.text"),

@@ -13,10 +13,11 @@ from zhiban.desk.policy_form import DAY_LABELS
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 
-Situation = Literal["first", "handoff", "resolved", "idle"]
+Situation = Literal["first", "handoff", "away", "resolved", "idle"]
 SITUATIONS: dict[Situation, str] = {
     "first": mark("第一次来"),
     "handoff": mark("转人工时"),
+    "away": mark("发给同事时"),
     "resolved": mark("解决以后"),
     "idle": mark("自动解决时"),
 }
@@ -83,6 +84,13 @@ def _bubbles(policy: Policy, situation: Situation, *, there: bool, texts: Texts)
             field = "handoff.text" if there else "handoff.text_out_of_hours"
             asked = Bubble(texts("我要转人工"), mine=True)
             return ([asked, Bubble(notice, field)], "") if notice else ([asked], texts("不说什么，会话直接到同事那里"))
+        case "away":
+            wrote = Bubble(texts("在吗？"), mine=True)
+            if there:
+                return [wrote], texts("同事在，什么也不发")
+            if policy.away:
+                return [wrote, Bubble(policy.away, "away")], ""
+            return [wrote], texts("不说什么")
         case "resolved":
             asks = [Bubble(policy.survey.text, "survey.text")] if policy.survey.ask else []
             ends = [Bubble(policy.closing, "closing")] if policy.closing else []

@@ -16,7 +16,7 @@ from fastapi.responses import Response
 from zhiban.channels import configuring, inboxes
 from zhiban.channels.business_hours import hours_of
 from zhiban.channels.inboxes import InboxConfig
-from zhiban.channels.policy import IDLE_TEXT, Policy, PolicyMistake, Problem, parse_policy
+from zhiban.channels.policy import AWAY_TEXT, IDLE_TEXT, Policy, PolicyMistake, Problem, parse_policy
 from zhiban.conversations import labels
 from zhiban.desk import policy_form
 from zhiban.desk.page import known
@@ -145,6 +145,7 @@ async def _show(
         zones=[zone for zone in TIMEZONES if zone in available_timezones()],
         labels=await _labels(page, shown["auto_resolve.label"]),
         idle_text=IDLE_TEXT,
+        away_text=AWAY_TEXT,
         **await _preview(page, policy, typed),
     )
 
