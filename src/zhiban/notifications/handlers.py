@@ -9,7 +9,7 @@ from zhiban.conversations.followers import follower_ids
 from zhiban.events import ConversationAssigned, ConversationResolved, NoteAdded
 from zhiban.kit.db import Transaction
 from zhiban.notifications.models import NotificationKind
-from zhiban.notifications.service import NewNotification, notify
+from zhiban.notifications.service import NewNotification, notify, read_unassigned
 
 
 async def tell_assignee(tx: Transaction, event: ConversationAssigned) -> None:
@@ -25,6 +25,17 @@ async def tell_assignee(tx: Transaction, event: ConversationAssigned) -> None:
         actor=event.actor,
     )
     await notify(tx, told, [to], now=event.at)
+
+
+async def settle_unassigned(tx: Transaction, event: ConversationAssigned | ConversationResolved) -> None:
+    """What waited for anybody is somebody's now, or over."""
+    match event:
+        case ConversationAssigned():
+            settled = event.assignee_id is None and event.to_agent_id is not None
+        case ConversationResolved():
+            settled = event.assignee_id is None and event.was_waiting_since is not None
+    if settled:
+        await read_unassigned(tx, event.conversation_id, now=event.at)
 
 
 async def tell_mentioned(tx: Transaction, event: NoteAdded) -> None:

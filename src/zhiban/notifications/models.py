@@ -16,6 +16,7 @@ class NotificationKind(StrEnum):
     ASSIGNED = "assigned"  # somebody or something gave them a conversation
     MENTIONED = "mentioned"  # a colleague wrote @name in a note
     WAITING = "waiting"  # a contact of theirs has waited too long
+    UNASSIGNED = "unassigned"  # a contact waits too long whom nobody has taken
     FOLLOWED = "followed"  # something happened in a conversation that they follow
     RULE = "rule"  # a rule or a macro says so
     TRACKER = "tracker"  # something about where issues live that whoever runs this has to know
@@ -36,6 +37,7 @@ KIND_LABELS: Mapping[NotificationKind, str] = {
     NotificationKind.ASSIGNED: mark("会话分给我"),
     NotificationKind.MENTIONED: mark("备注里提到我"),
     NotificationKind.WAITING: mark("对方等太久"),
+    NotificationKind.UNASSIGNED: mark("没人接的在等"),
     NotificationKind.FOLLOWED: mark("关注的会话有动静"),
     NotificationKind.RULE: mark("规则提醒我"),
     NotificationKind.TRACKER: mark("群和议题之间有要管的事"),
@@ -52,7 +54,8 @@ WAY_LABELS: Mapping[Way, str] = {
 _USUAL = (Way.PAGE, Way.BROWSER, Way.SOUND)
 DEFAULT_WAYS: Mapping[NotificationKind, tuple[Way, ...]] = {
     **dict.fromkeys(NotificationKind, _USUAL),
-    NotificationKind.FOLLOWED: (Way.PAGE, Way.BROWSER),
+    # What concerns several at once, or nobody at once, makes no sound until somebody wants one.
+    **dict.fromkeys((NotificationKind.FOLLOWED, NotificationKind.UNASSIGNED), (Way.PAGE, Way.BROWSER)),
 }
 WAITING_MINUTES = 10
 LONGEST_WAITING = 24 * 60

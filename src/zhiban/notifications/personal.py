@@ -31,7 +31,12 @@ log = logging.getLogger(__name__)
 MEMBER = "member:"  # address of a member of ours at a vendor: "member:" and the vendor's name
 _TELEGRAM = re.compile(r"telegram:(-?)[0-9]{1,19}", re.ASCII)
 # Of these the agent is the one to act, and may take the conversation at once.
-_TO_TAKE = (NotificationKind.ASSIGNED, NotificationKind.WAITING, NotificationKind.RULE)
+_TO_TAKE = (
+    NotificationKind.ASSIGNED,
+    NotificationKind.WAITING,
+    NotificationKind.UNASSIGNED,
+    NotificationKind.RULE,
+)
 
 TRY_PERSONAL = Job("try_personal", attempts=3)
 WATCH_CONNECTIONS = Job("watch_connections", cron="* * * * *", attempts=1)

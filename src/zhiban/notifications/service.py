@@ -27,6 +27,7 @@ from zhiban.notifications.models import (
     NotificationSettings,
     Way,
 )
+from zhiban.people.presence import assignable
 
 NOTIFIED = "notified"  # topic: an agent has something new, or has read something; their id
 TELL_AGENT = Job("tell_agent", attempts=6)
@@ -37,6 +38,7 @@ KEPT = timedelta(days=60)
 MOST_KEPT = 500  # of one agent
 TOLD_OF_WAITS = timedelta(days=2)  # what waits for longer surprises people
 AT_ONCE = 500
+MOST_UNASSIGNED = 5  # unread ones of an agent about conversations that nobody has
 TRIES_EVERY = timedelta(minutes=1)
 
 
@@ -136,6 +138,66 @@ async def notify_waiting(tx: Transaction, *, now: datetime) -> int:
     )
     await _pass_on(tx, rows, now=now)
     return len(rows)
+
+
+# Sessions that people have in the vendor's own client are taken there.
+_NOTIFY_UNASSIGNED = f"""
+with due as (
+  select c.workspace_id, c.id, a.id as agent_id, {_WAYS} as ways,
+    'unassigned-' || c.id || '-' || extract(epoch from c.waiting_since) as key,
+    row_number() over (partition by a.id order by c.waiting_since, c.id) as place,
+    (select count(*) from notification n where n.workspace_id = c.workspace_id and n.agent_id = a.id
+      and n.kind = %(kind)s and n.read_at is null) as unread
+  from conversation c
+  join json_to_recordset(%(agents)s::json) as a(id bigint, teams bigint[], inbox_ids bigint[])
+    on (a.inbox_ids is null or c.inbox_id = any(a.inbox_ids)) and (c.team_id is null or c.team_id = any(a.teams))
+  left join notification_setting s on s.workspace_id = c.workspace_id and s.agent_id = a.id
+  where c.status = 'open' and c.assignee_id is null and {_WAYS} <> '[]'
+    and (c.native_state is null or c.native_state not in ('pool', 'human'))
+    and c.waiting_since <= %(now)s - make_interval(mins => coalesce(s.waiting_minutes, %(minutes)s))
+    and c.waiting_since > %(oldest)s
+    and not exists (select from notification n where n.workspace_id = c.workspace_id and n.agent_id = a.id
+      and n.key = 'unassigned-' || c.id || '-' || extract(epoch from c.waiting_since)))
+insert into notification (workspace_id, agent_id, kind, key, conversation_id, actor_kind, ways, created_at)
+select workspace_id, agent_id, %(kind)s, key, id, 'timer', array(select jsonb_array_elements_text(ways)), %(now)s
+from due where place + unread <= %(most)s order by agent_id, place limit %(limit)s
+on conflict (workspace_id, agent_id, key) do nothing returning id, agent_id, ways"""
+
+
+async def notify_unassigned(tx: Transaction, *, now: datetime) -> int:
+    """Tell those who are there of contacts who wait for longer than they allow and whom nobody has taken.
+
+    Of a team's only its members; once for each wait; the longest first, and no more of them than MOST_UNASSIGNED while
+    unread, as whoever comes to a long queue needs no bell for each. Returns how many were told, AT_ONCE at most.
+    """
+    there = await assignable(tx, now=now)
+    if not there:
+        return 0
+    rows = await tx.rows(
+        _NOTIFY_UNASSIGNED,
+        kind=NotificationKind.UNASSIGNED,
+        usual=json_safe(DEFAULT_WAYS[NotificationKind.UNASSIGNED]),
+        agents=json_safe([{"id": one.id, "teams": one.teams, "inbox_ids": one.inbox_ids} for one in there]),
+        minutes=WAITING_MINUTES,
+        oldest=now - TOLD_OF_WAITS,
+        most=MOST_UNASSIGNED,
+        now=now,
+        limit=AT_ONCE,
+    )
+    await _pass_on(tx, rows, now=now)
+    return len(rows)
+
+
+async def read_unassigned(tx: Transaction, conversation_id: int, *, now: datetime) -> None:
+    """Somebody has taken this conversation, or it is over: nobody else is told any more that it waits."""
+    for agent_id in await tx.values(
+        "update notification set read_at = %(now)s where conversation_id = %(conversation)s and kind = %(kind)s "
+        "and read_at is null returning agent_id",
+        conversation=conversation_id,
+        kind=NotificationKind.UNASSIGNED,
+        now=now,
+    ):
+        tx.publish_after_commit(NOTIFIED, agent_id)
 
 
 _NOT_READ = """
@@ -243,9 +305,9 @@ async def forget_old(tx: Transaction, *, now: datetime) -> int:
         "delete from notification n using (select id, row_number() over (partition by agent_id "
         "order by read_at is not null, id desc) as place from notification) old "
         "where old.id = n.id and (n.created_at < %(before)s or (old.place > %(most)s "
-        "and (n.kind <> %(waiting)s or n.created_at < %(told)s)))",
+        "and (n.kind <> all(%(waiting)s::text[]) or n.created_at < %(told)s)))",
         before=now - KEPT,
-        waiting=NotificationKind.WAITING,
+        waiting=[NotificationKind.WAITING, NotificationKind.UNASSIGNED],
         told=now - TOLD_OF_WAITS,
         most=MOST_KEPT,
     )

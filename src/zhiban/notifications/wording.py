@@ -16,8 +16,13 @@ def title_of(told: NotificationRow, texts: Texts) -> str:
             return texts("{contact}的会话分给您", contact=contact)
         case NotificationKind.MENTIONED:
             return texts("{who}在{contact}的备注里提到您", who=told.who or texts("同事"), contact=contact)
-        case NotificationKind.WAITING:
-            return texts("{contact}等太久了", contact=contact)
+        case NotificationKind.WAITING | NotificationKind.UNASSIGNED as kind:
+            mine = kind is NotificationKind.WAITING
+            return (
+                texts("{contact}等太久了", contact=contact)
+                if mine
+                else texts("{contact}在等，还没有人接", contact=contact)
+            )
         case NotificationKind.FOLLOWED if told.actor_kind == "contact":
             return texts("您关注的{contact}又说话了", contact=contact)
         case NotificationKind.FOLLOWED if told.text:

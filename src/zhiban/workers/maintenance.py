@@ -14,7 +14,7 @@ from zhiban.conversations.service import ANY_SNOOZE_OVER, IdleEnding, resolve_id
 from zhiban.kit.background_tasks import RepeatedTask
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database
-from zhiban.notifications.service import notify_followers, notify_waiting
+from zhiban.notifications.service import notify_followers, notify_unassigned, notify_waiting
 from zhiban.people import presence
 from zhiban.ports import Limits
 from zhiban.workers.scheduler import DueWork
@@ -81,6 +81,7 @@ class Maintenance:
     async def _tell_of_waiting(self, workspace_id: int) -> None:
         async with self._database.transaction(workspace_id) as tx:
             await notify_waiting(tx, now=self._clock.now())
+            await notify_unassigned(tx, now=self._clock.now())
             await notify_followers(tx, now=self._clock.now())
 
     async def _resolve_idle(self, workspace_id: int) -> None:
