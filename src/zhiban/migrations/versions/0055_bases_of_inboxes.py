@@ -6,7 +6,7 @@ Columns that nothing ever read go.
 from alembic import op
 
 revision = "0055"
-down_revision = "0050"
+down_revision = "0051"
 branch_labels = None
 depends_on = None
 
