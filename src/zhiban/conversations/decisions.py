@@ -95,21 +95,21 @@ class _Decider(VendorDecisions):
         aside = tuple(message.id for message in mine if message.aside)
         silent = change.blocked or self.state.muted
         history = change.history and all(message.sent_at < oldest for message in change.messages)
+        by_servicer = next((message.author for message in change.messages if not message.from_contact), None)
+        if by_servicer is not None and not (silent or history):
+            # What is done goes on before they say something: their words are the first reply of the new cycle.
+            self._native(NativeState.HUMAN, by_servicer.ref)
+            self._to_people_unasked("native", by_servicer)
         for message in change.messages:
             self._received(message, counts=not (silent or history or message.aside))
-        self.effects = Effects(handled=tuple(message.id for message in mine))
+        self.effects = replace(self.effects, handled=tuple(message.id for message in mine))
         if change.blocked and not self.state.muted:
             self._record(ConversationMuted(**self._about()))
         if silent and self.state.status in (Status.PENDING, Status.OPEN):
             self._resolve("muted")
         if silent or history:
             return
-        by_servicer = next((message.author for message in change.messages if not message.from_contact), None)
-        if by_servicer is not None:
-            self._native(NativeState.HUMAN, by_servicer.ref)
-            self._to_people_unasked("native", by_servicer)
-            return
-        if not asked:
+        if by_servicer is not None or not asked:
             return
         late = tuple(message.id for message in asked if message.sent_at < oldest)
         if len(late) == len(asked):
