@@ -7,6 +7,7 @@
 * No sentence is left unfinished: no to-do marks.
 * One class name has one meaning in the whole program.
 * Only a table's owner names it in SQL (`sql_owners.py`).
+* A vendor that we live beside is named in its integration, its simulator and `bootstrap`, and nowhere else in the program.
 * No row of the database is indexed by number: a column added in the middle would shift the others.
 """
 
@@ -53,6 +54,7 @@ _PATHS = (
 )
 FORBIDDEN = re.compile("|".join([*map(re.escape, _REGISTRIES), *_PATHS]))
 UNFINISHED = re.compile(r"\b(?:" + "TO" + "DO|FIX" + "ME|XX" + "X)\\b")
+_VENDOR = re.compile("wecom", re.IGNORECASE)
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+(?:\[[A-Za-z0-9,._-]+\])?==[^\s;]+(?: ; [^\\]+)? \\")
 _HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}(?: \\)?")
 
@@ -86,6 +88,18 @@ def strange_words(paths: list[Path]) -> Iterator[str]:
                 yield f"{path.relative_to(ROOT)}:{number}: {found.group()!r} belongs to one machine or registry"
             if path.suffix == ".py" and (mark := UNFINISHED.search(line)):
                 yield f"{path.relative_to(ROOT)}:{number}: {mark.group()}: finish it or open an issue"
+
+
+def vendor_words(paths: list[Path]) -> Iterator[str]:
+    """What is true of every channel is said of every channel. Catalogues translate what integrations say."""
+    program = ROOT / "src" / "zhiban"
+    own = [program / name for name in ("integrations", "testing", "locale", "bootstrap.py")]
+    for path in paths:
+        if path.suffix not in TEXT or not path.is_relative_to(program) or any(path.is_relative_to(one) for one in own):
+            continue
+        for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), 1):
+            if _VENDOR.search(line):
+                yield f"{path.relative_to(ROOT)}:{number}: the vendor is named outside its integration"
 
 
 def wrong_locks(paths: list[Path]) -> Iterator[str]:
@@ -176,6 +190,7 @@ def main() -> int:
     problems = [
         *too_long(paths),
         *strange_words(paths),
+        *vendor_words(paths),
         *wrong_locks(paths),
         *homonyms(paths),
         *numbered_rows(paths),

@@ -173,6 +173,8 @@ async def test_addresses_stay_secret_and_are_kept_or_let_go_by_their_names(site:
         async with site.seed.database.transaction(site.seed.workspace_id) as tx:
             return await configuring.notified(tx, vault, site.seed.inbox.inbox_id)
 
+    page = (await owner.get(at)).text
+    assert "例如telegram:…、wecom-robot:…、feishu://…、dingtalk://…，一行一个" in page  # as the notifiers are called
     added = {**await form_of(owner, at), "handoff.notify": f"{ROBOT}\n{TELEGRAM}"}
     assert (await owner.post(at, added)).status == 303
     assert await told() == [ROBOT, TELEGRAM]

@@ -120,7 +120,7 @@ async def test_the_page_fits_a_phone(site: Site, visit: Visit) -> None:
     page = await visit(site.url + path, width=390, height=844, touch=True)
     assert await page.evaluate("document.documentElement.scrollWidth <= 390")
     await page.get_by_role("radio", name="满意", exact=True).check()
-    await page.get_by_label("想说几句（可以不填）").fill("回复很快")
+    await page.get_by_label("想说几句（选填）").fill("回复很快")
     await page.get_by_role("button", name="提交").click()
     await expect(page.get_by_role("status")).to_contain_text("您选了“满意”")
     await expect(page.get_by_role("button", name="修改评价")).to_be_visible()

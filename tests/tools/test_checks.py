@@ -55,6 +55,22 @@ def test_what_does_not_belong_is_named(checks: ModuleType, tmp_path: Path, name:
     assert checks.main() == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("src/zhiban/desk/templates/a.html", 1),
+        ("src/zhiban/channels/a.py", 1),
+        ("src/zhiban/integrations/wecom/a.py", 0),
+        ("src/zhiban/bootstrap.py", 0),
+        ("src/zhiban/locale/en.po", 0),
+        ("docs/a.md", 0),
+    ],
+)
+def test_a_vendor_is_named_in_its_integration(checks: ModuleType, tmp_path: Path, name: str, found: int) -> None:
+    write(tmp_path / name, "see WeCom-robot:x\n")
+    assert len(list(checks.vendor_words(checks.tracked()))) == found
+
+
 def test_developers_have_what_runs(checks: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def lock(*names: str) -> str:
         return "".join(f"{name} \\\n    --hash=sha256:{'0' * 64}\n" for name in names)

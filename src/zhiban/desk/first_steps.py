@@ -30,7 +30,7 @@ async def first_steps(tx: Transaction, access: Access, counts: Counts) -> tuple[
     connected = any(row.removed_at is None for row in await inboxes.connections(tx))
     colleagues = len(await agent_rows(tx)) > 1
     steps = (
-        FirstStep(mark("接入渠道"), mark("微信客服、企业微信应用，或自己的程序"), "/settings/inboxes", connected),
+        FirstStep(mark("接入渠道"), mark("聊天平台、群，或自己的程序，先接一个"), "/settings/inboxes", connected),
         FirstStep(
             mark("放进知识"),
             mark("拖进常见问题的文件，助手从这里回答"),

@@ -69,6 +69,9 @@ class WaitingContact:
     last_words: str | None
 
 
+EXAMPLES = ("feishu", "dingtalk")  # of the hosted schemes, those that are named as examples
+
+
 @frozen_dataclass
 class NotifierRegistry:
     """The ways to our people: addresses for everybody, who knows which kind of address, and channels with cards."""
@@ -82,6 +85,13 @@ class NotifierRegistry:
 
     def notifier(self, address: str) -> Notifier:
         return self.by_scheme.get(parse_address(address)[0], self.other)
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """How addresses begin that people may add themselves: those of our own notifiers, then some of the others."""
+        own = sorted(self.by_scheme)
+        others = [f"{scheme}://" for scheme in EXAMPLES if scheme in self.hosted]
+        return (*(f"{scheme}:" for scheme in own), *others)
 
     def is_hosted(self, address: str) -> bool:
         """Whether it leads to a service on the internet and nowhere else. Raises Misconfigured."""

@@ -131,6 +131,7 @@ async def _show(
         shown, policy = policy_form.of_policy(stored.policy, stored.addresses), stored.policy
     else:
         shown, policy = policy_form.of_typed(typed, stored.addresses), None
+    registry: NotifierRegistry = page.request.app.state.notifiers
     return await page.whole(
         "settings/policy.html",
         status=422 if errors or trouble else 200,
@@ -146,6 +147,7 @@ async def _show(
         labels=await _labels(page, shown["auto_resolve.label"]),
         idle_text=IDLE_TEXT,
         away_text=AWAY_TEXT,
+        addresses=page.texts("、").join(f"{one}…" for one in registry.examples),
         **await _preview(page, policy, typed),
     )
 

@@ -83,7 +83,7 @@ SETUP: Final = Setup(
         SetupField(
             "agent_id",
             mark("应用的AgentId"),
-            mark("应用管理 → 自建；只用微信客服可以不填"),
+            mark("应用管理 → 自建；只用微信客服的话选填"),
             required=False,
             identifies=True,
         ),
