@@ -201,8 +201,7 @@ class LocalBreakers:
             self._circuits[key] = circuit
 
     async def spend(self, key: str, *, every: float, times: int = 1) -> float:
-        """Take one of the `times` calls that a budget allows in any `every` seconds. Returns 0, or the seconds until there
-        is one."""
+        """Take one of `times` calls allowed in `every` seconds. Returns 0, or the seconds until there is one."""
         now = self._now()
         taken = [until for until in self._spent.get(key, ()) if until > now]
         if len(taken) >= times:

@@ -170,8 +170,7 @@ class BreakerStore:
             await self._change(name, abandoned)
 
     async def spend(self, name: Name, *, every: float, times: int = 1) -> float:
-        """Take one of the `times` calls that a budget allows in any `every` seconds. Returns 0, or the seconds until there
-        is one."""
+        """Take one of `times` calls allowed in `every` seconds. Returns 0, or the seconds until there is one."""
         now = self._clock.now()
         keys = [name[1], *(f"{name[1]}#{n}" for n in range(2, times + 1))]
         async with self._database.transaction(name[0]) as tx:
@@ -303,8 +302,7 @@ class SharedBreakers:
         await self._store.abandoned(self._name(key))
 
     async def spend(self, key: str, *, every: float, times: int = 1) -> float:
-        """Take one of the `times` calls that a budget allows in any `every` seconds. Returns 0, or the seconds until there
-        is one."""
+        """Take one of `times` calls allowed in `every` seconds. Returns 0, or the seconds until there is one."""
         return await self._store.spend(self._name(key), every=every, times=times)
 
     def _name(self, key: str) -> Name:

@@ -126,8 +126,7 @@ class Breakers(Protocol):
         ...
 
     async def spend(self, key: str, *, every: float, times: int = 1) -> float:
-        """Take one of the `times` calls that a budget allows in any `every` seconds. Returns 0, or the seconds until there
-        is one."""
+        """Take one of `times` calls allowed in `every` seconds. Returns 0, or the seconds until there is one."""
         ...
 
 
