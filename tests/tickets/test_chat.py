@@ -9,7 +9,7 @@ import pytest
 
 from tests.tickets.chat import GROUP, NAMES, Chat, group_chat
 from zhiban.kit.db import Database
-from zhiban.ports import GroupChanged, GroupMember
+from zhiban.ports import GroupChanged, GroupMember, IncomingMessage, Kind, SenderRole
 from zhiban.tickets import drafts
 
 
@@ -96,6 +96,39 @@ async def test_only_who_asked_or_an_admin_says_yes(chat: Chat) -> None:
     assert await tickets(chat) == []
     assert "已开工单1" in await chat.asks("liang", "@值班 确认", mentions_us=True)
     assert await chat.rows("select requester from ticket") == [("陆知行",)]
+
+
+async def test_the_same_command_of_two_at_once_is_two_drafts(chat: Chat) -> None:
+    """Both are written before either is answered, in one batch and in the same second."""
+    now = chat.clock.now() + timedelta(seconds=10)
+    await chat.told(
+        *(
+            IncomingMessage(
+                f"same-{who}", GROUP, who, SenderRole.CONTACT, Kind.TEXT, "以上5条开工单", now,
+                group=True, sender_name=NAMES[who],
+            )
+            for who in ("liang", "lu")
+        )
+    )  # fmt: skip
+    shown = await chat.turn()
+    assert ["工单草稿" in one and "内容5条" in one for one in shown] == [True, True]
+    drafted = "select requester, jsonb_array_length(lines) from ticket_draft where state = 'open' order by 1"
+    assert await chat.rows(drafted) == [("梁小满", 5), ("陆知行", 5)]
+    await chat.says("lu", "确认")
+    await chat.says("liang", "取消")
+    assert len(await chat.turn()) == 2
+    assert await chat.rows("select requester from ticket") == [("陆知行",)]
+    assert await chat.rows("select distinct state from ticket_draft order by 1") == [("cancelled",), ("filed",)]
+
+
+async def test_a_command_in_what_is_forwarded_is_nobodys(chat: Chat) -> None:
+    command = "以上5条开工单"
+    items = [{"sender": "老杨", "text": command}]
+    for text in (command, "@值班 " + command, ""):
+        more = {"kind": Kind.MERGED, "content": {"title": "群聊的聊天记录", "items": items}}
+        assert await chat.asks("liang", text, mentions_us=True, **more) == ""
+    assert await chat.rows("select 1 from ticket_draft") == []
+    assert "工单草稿" in await chat.asks("liang", command)
 
 
 async def test_two_at_once_do_not_collide(chat: Chat) -> None:

@@ -106,6 +106,42 @@ async def test_a_forged_call_is_refused(site: GitHubApp) -> None:
     assert not await site.facts("issue_changed")
 
 
+async def test_a_renewed_secret_and_its_former_one_are_taken_for_a_day(site: GitHubApp) -> None:
+    hooks = site.github.hooks
+    address, calls = hooks.hooks.pop(0).url, 0
+
+    async def status(secret: str) -> int:
+        """What is answered to a call that is signed with this secret."""
+        nonlocal calls
+        calls += 1
+        hook = hooks.add(address, secret, repo=site.repo)
+        site.github.opens(site.repo, "lin", f"第{calls}个")
+        await hooks.settled()
+        hooks.hooks.remove(hook)
+        return next(one.status for one in hooks.deliveries if one.hook is hook)
+
+    async def renew(secret: str) -> None:
+        async with site.app.database.transaction(site.workspace_id) as tx:
+            values = {"account": "acme", "webhook_secret": secret}
+            await connect(tx, site.app.vault, bootstrap.TRACKERS["github"], values, now=site.clock.now())
+
+    assert await status(WEBHOOK_SECRET) < 300
+    await renew("a new secret of the hook")
+
+    async def renewed() -> bool:
+        return await status("a new secret of the hook") < 300
+
+    await eventually(renewed)
+    assert await status(WEBHOOK_SECRET) < 300
+    site.clock.ahead += timedelta(hours=23)
+    assert await status(WEBHOOK_SECRET) < 300
+    site.clock.ahead += timedelta(hours=2)
+    assert await status(WEBHOOK_SECRET) == 403
+    assert await status("a new secret of the hook") < 300
+    assert await status("") == 403
+    await site.told("issue_changed", len([one for one in hooks.deliveries if 200 <= one.status < 300]))
+
+
 @pytest.mark.process
 async def test_a_process_that_is_killed_between_the_call_and_the_commit_leaves_one_issue(
     urls: DatabaseUrls, tmp_path: Path
