@@ -245,6 +245,13 @@ class ConversationSnoozed(StatusChanged):
     """Out of sight until a moment."""
 
     until: datetime
+    was_snoozed_until: datetime | None = None
+
+
+class ConversationSnoozeUndone(StatusChanged):
+    """The agent who snoozed took it back at once; everything is as before."""
+
+    snoozed_until: datetime | None = None
 
 
 class ConversationResolved(StatusChanged):

@@ -79,7 +79,7 @@ def giving(inbox: OpenInbox) -> dict[int, AssignmentPolicy]:
 STEPS = (
     "writes", "writes", "writes late", "servicer writes", "enters", "recalls", "session human", "session ended",
     "send fails", "hand off", "reply", "reply", "note", "take", "assign", "un-assign", "team", "label", "priority",
-    "fill in", "fill in", "label contact",
+    "fill in", "fill in", "label contact", "undo snooze",
     "snooze", "snooze over", "resolve", "resolve", "undo", "reopen", "return", "block", "unblock", "sent", "refused",
     "again", "idle", "comes", "comes", "leaves", "give away", "give away", "best", "rule", "macro", "macro",
     "bulk", "bulk", "merge", "asks", "asks", "taps", "taps", "follow",
@@ -90,8 +90,8 @@ STEPS = (
 GROUP_STEPS = (
     "writes", "writes", "writes late", "servicer writes", "recalls", "send fails", "hand off", "hand off", "reply",
     "note", "take", "assign", "un-assign", "team", "label", "priority", "fill in", "snooze", "snooze over", "resolve",
-    "undo",
-    "reopen", "return", "block", "unblock", "sent", "refused", "again", "idle", "comes", "leaves", "give away", "best",
+    "undo", "undo snooze",
+    "reopen", "return", "sent", "refused", "again", "idle", "comes", "leaves", "give away", "best",
     "rule", "macro", "bulk", "follow", "flow", "renamed", "listed", "joins", "goes", "we join", "we go",
 )  # fmt: skip
 
@@ -270,6 +270,7 @@ class Story:
             "snooze": lambda: service.snooze(tx, id_, until=later, by=lin, now=now),
             "resolve": lambda: service.resolve(tx, id_, by=lin, now=now),
             "undo": lambda: service.undo_resolve(tx, id_, by=agent, now=now),
+            "undo snooze": lambda: service.undo_snooze(tx, id_, by=agent, now=now),
             "reopen": lambda: service.reopen(tx, id_, by=agent, now=now),
             "comes": lambda: presence.choose(tx, agent, Availability.ONLINE, now=now),
             "leaves": lambda: presence.choose(tx, agent, Availability.OFFLINE, now=now),

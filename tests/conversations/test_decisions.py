@@ -17,6 +17,7 @@ from zhiban.events import (
     ConversationOpened,
     ConversationReopened,
     ConversationResolved,
+    ConversationSnoozed,
     ConversationStarted,
     FlowEnded,
     GroupMembersJoined,
@@ -95,6 +96,8 @@ TABLE: list[tuple[str, c.Change, tuple[str, str, str, str]]] = [
     ("snooze into the past", c.Snooze(NOW), ("!", "!", "!", "!")),
     ("resolve", c.Resolve("agent"), ("resolved", "resolved", "resolved", "=")),
     ("undo", c.UndoResolve(BEFORE), ("!", "!", "!", "open")),
+    ("undo snooze", c.UndoSnooze(c.BeforeSnooze("pending", None, None)), ("!", "!", "pending", "!")),
+    ("reopen", c.Open("reopened", take_by=9), ("open", "open", "open", "open")),
     ("return", c.ReturnToAssistant(), ("=", "pending", "pending", "pending")),
     ("mute", c.Mute(), ("resolved", "resolved", "resolved", "resolved")),
     ("unmute", c.Unmute(), ("=", "=", "=", "=")),
@@ -279,6 +282,19 @@ def test_an_undone_resolution_leaves_no_trace_in_the_row() -> None:
         )
     )
     assert decide(freed.state, undo, NOW, actor=LIN).state == before
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.OPEN, Status.SNOOZED])
+def test_undone_snoozing_leaves_no_trace_in_the_row(status: Status) -> None:
+    before = state(status, failures=1)
+    snoozed = decide(before, c.Snooze(NOW + timedelta(hours=3)), NOW, actor=LIN)
+    event = snoozed.events[0]
+    assert isinstance(event, ConversationSnoozed)
+    freed = decide(snoozed.state, c.Assign(None, "snoozed"), NOW, actor=Actor("system"))
+    undo = c.UndoSnooze(c.BeforeSnooze(event.previous, event.assignee_id, event.was_snoozed_until))
+    after = decide(freed.state, undo, NOW, actor=LIN)
+    assert after.state == before
+    assert after.effects.requeue is (status is Status.PENDING)
 
 
 def test_taking_a_pending_conversation_opens_and_assigns_it() -> None:

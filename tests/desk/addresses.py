@@ -147,6 +147,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /conversations/{conversation_id}/followers": Entry("agents"),
     "POST /conversations/{conversation_id}/priority": Entry("agents", form={"to": "3"}),
     "POST /conversations/{conversation_id}/snooze": Entry("agents", form={"until": "hour"}),
+    "POST /conversations/{conversation_id}/undo-snooze": Entry("agents", answers=(204, 409)),
     "POST /conversations/{conversation_id}/reopen": Entry("agents"),
     "POST /conversations/{conversation_id}/resolve": Entry("agents"),
     "POST /conversations/{conversation_id}/undo-resolve": Entry("agents"),

@@ -89,7 +89,7 @@ async def test_they_are_snoozed_until_a_date_and_time_of_ones_own(site: Site) ->
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:
         back = await tx.values("select snoozed_until from conversation where id = any(%(ids)s)", ids=ids)
     assert back == [chosen, chosen]
-    assert (await act(lin, done["undo"]["do"], ids))["words"] == "已重新打开2个"
+    assert (await act(lin, done["undo"]["do"], ids))["words"] == "已撤销2个"
 
 
 async def test_a_macro_acts_on_each_whole_or_not_at_all(site: Site) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from tests.desk.conftest import Client, Site
+from tests.desk.test_browser import says
 
 
 async def shown(agent: Client, conversation: int) -> tuple[str, str]:
@@ -14,6 +16,65 @@ async def shown(agent: Client, conversation: int) -> tuple[str, str]:
     page = (await agent.get(f"/conversations/{conversation}")).text
     side = page.split('id="facts"')[1].split("</aside>")[0]
     return re.sub(r"等\d+分", "等", row), side
+
+
+async def test_undone_snoozing_gives_the_assistant_back_what_was_the_assistants(site: Site) -> None:
+    agent, chen, ye = await site.signed_in(), await site.signed_in("chenmo"), site.seed.conversations["叶知秋"]
+    here = f"/conversations/{ye}"
+
+    async def stands() -> tuple[object, ...]:
+        async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+            found = await tx.row(
+                "select status, assignee_id, snoozed_until, waiting_since, handoff_reason from conversation "
+                "where id = %(id)s",
+                id=ye,
+            )
+            unanswered = await tx.values(
+                "select text from message where conversation_id = %(id)s and state = 'pending'", id=ye
+            )
+        assert found is not None
+        return (*found, unanswered)
+
+    await says(site, "叶知秋", "还有，多久到账？")
+    before = await stands()
+    assert (before[0], before[-1]) == ("pending", ["还有，多久到账？"])
+    snoozed = await agent.post(f"{here}/snooze", {"until": "hour"}, hx_request="true")
+    assert f'hx-post="{here}/undo-snooze"' in snoozed.text
+    assert (await stands())[-1] == []
+    assert (await chen.post(f"{here}/undo-snooze", hx_request="true")).status == 409
+    undone = await agent.post(f"{here}/undo-snooze", {"queue": "mine"}, hx_request="true")
+    assert undone.headers["hx-redirect"] == f"{here}?queue=mine&status=open"
+    assert await stands() == before
+    assert "<b>林晓</b>撤销了搁置" in (await agent.get(here)).text
+    again = await agent.post(f"{here}/undo-snooze", hx_request="true")
+    assert (again.status, again.text) == (409, "已经有人重新处理了。")
+    for do, words in (("snooze", "已搁置1个"), ("undo-snooze", "已撤销1个")):
+        done = json.loads((await agent.post("/desk/bulk", {"do": do, "ids": str(ye), "to": "hour"})).text)
+        assert done["words"] == words
+        if do == "snooze":
+            assert done["undo"] == {"do": "undo-snooze", "ids": str(ye)}
+    assert await stands() == before
+
+
+async def test_who_reopens_has_it_and_takes_it_from_nobody_who_was_quicker(site: Site) -> None:
+    lin, chen, zhou = await site.signed_in(), await site.signed_in("chenmo"), site.seed.conversations["周予安"]
+    here = f"/conversations/{zhou}"
+
+    async def assignee() -> tuple[object, ...]:
+        async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+            found = await tx.row("select status, assignee_id from conversation where id = %(id)s", id=zhou)
+        assert found is not None
+        return tuple(found)
+
+    await lin.post(f"{here}/resolve")
+    assert "已重新打开，由您处理" in (await chen.post(f"{here}/reopen", hx_request="true")).text
+    assert await assignee() == ("open", site.seed.agents["陈默"])
+    await lin.post(f"{here}/reopen")
+    assert await assignee() == ("open", site.seed.agents["陈默"])
+    await chen.post(f"{here}/resolve")
+    done = json.loads((await lin.post("/desk/bulk", {"do": "reopen", "ids": str(zhou)})).text)
+    assert done["words"] == "已重新打开1个"
+    assert await assignee() == ("open", site.seed.agents["林晓"])
 
 
 async def test_undoing_restores_the_row_the_reason_and_the_past(site: Site) -> None:

@@ -21,6 +21,7 @@ from zhiban.events import (
     ConversationResolved,
     ConversationReturned,
     ConversationSnoozed,
+    ConversationSnoozeUndone,
     ConversationTeamAssigned,
     ConversationUnmuted,
     FlowEnded,
@@ -61,6 +62,8 @@ def _status_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
             return "resolved", {"reason": reason, "unsaid": unsaid}
         case ConversationResolutionUndone():
             return "resolution_undone", {}
+        case ConversationSnoozeUndone():
+            return "snooze_undone", {}
         case ConversationReturned():
             return "returned", {}
         case ConversationSnoozed(until=until):

@@ -12,11 +12,11 @@ from datetime import datetime
 
 from zhiban.conversations import transitions
 from zhiban.conversations.access import visible
-from zhiban.conversations.changes import Assign, Change, Open, Resolve, UndoResolve
+from zhiban.conversations.changes import Assign, Change, Open, Resolve, UndoResolve, UndoSnooze
 from zhiban.conversations.models import ConversationState, Status
-from zhiban.conversations.queries import last_resolutions
+from zhiban.conversations.queries import last_resolutions, last_snoozes
 from zhiban.conversations.seen import SeenActivity, WroteMeanwhile, check_heard, stamp_of
-from zhiban.conversations.service import before_resolution
+from zhiban.conversations.service import before_resolution, before_snooze, reopening
 from zhiban.conversations.transitions import Planned
 from zhiban.events import Actor, Cause
 from zhiban.kit.db import Transaction
@@ -105,6 +105,28 @@ async def assign_many(tx: Transaction, access: Access, ids: Sequence[int], *, to
             planned[state.id] = state, (Assign(to),)
         else:
             planned[state.id] = state, (Open("reopened"), Assign(to))
+    return await _apply(tx, access, planned, refused, now=now)
+
+
+async def reopen_many(tx: Transaction, access: Access, ids: Sequence[int], *, now: datetime) -> BulkResult:
+    """Take them up again: each becomes the agent's; those that are open stay as they are. Raises NotAllowed."""
+    states, refused = await _to_change(tx, access, ids)
+    planned = {state.id: (state, (reopening(state, by=access.agent_id),)) for state in states}
+    return await _apply(tx, access, planned, refused, now=now)
+
+
+async def undo_snoozes(tx: Transaction, access: Access, ids: Sequence[int], *, now: datetime) -> BulkResult:
+    """Everything as it was before this agent snoozed them, where it is not too late. Raises NotAllowed."""
+    states, refused = await _to_change(tx, access, ids)
+    snoozes = await last_snoozes(tx, [state.id for state in states])
+    planned: dict[int, tuple[ConversationState, tuple[Change, ...]]] = {}
+    for state in states:
+        try:
+            before = before_snooze(snoozes.get(state.id), by=access.agent_id, now=now)
+        except Conflict as error:
+            refused[state.id] = error.sentence
+        else:
+            planned[state.id] = state, (UndoSnooze(before),)
     return await _apply(tx, access, planned, refused, now=now)
 
 

@@ -132,6 +132,20 @@ class BeforeResolution:
 
 
 @frozen_dataclass
+class UndoSnooze:
+    """As it was before it was snoozed, which `before` remembers; what was the assistant's is the assistant's again."""
+
+    before: BeforeSnooze
+
+
+@frozen_dataclass
+class BeforeSnooze:
+    status: str
+    assignee_id: int | None
+    snoozed_until: datetime | None
+
+
+@frozen_dataclass
 class ReturnToAssistant:
     """A person gives it back."""
 
@@ -277,6 +291,7 @@ Change = (
     | Snooze
     | Resolve
     | UndoResolve
+    | UndoSnooze
     | ReturnToAssistant
     | Mute
     | Unmute

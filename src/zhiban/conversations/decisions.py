@@ -32,6 +32,7 @@ from zhiban.events import (
     ConversationResolved,
     ConversationReturned,
     ConversationSnoozed,
+    ConversationSnoozeUndone,
     ConversationStarted,
     ConversationTeamAssigned,
     ConversationUnmuted,
@@ -68,7 +69,7 @@ class _Decider(VendorDecisions):
                 self._messages_arrived(change)
             case c.HandOffToPeople() | c.Open() | c.Assign():
                 self._give_to_people(change)
-            case c.Resolve() | c.UndoResolve() | c.Snooze() | c.ReturnToAssistant():
+            case c.Resolve() | c.UndoResolve() | c.Snooze() | c.UndoSnooze() | c.ReturnToAssistant():
                 self._take_from_people(change)
             case c.QueueReply() | c.RequeueReply():
                 self._reply(change)
@@ -208,7 +209,9 @@ class _Decider(VendorDecisions):
             case never:
                 assert_never(never)
 
-    def _take_from_people(self, change: c.Resolve | c.UndoResolve | c.Snooze | c.ReturnToAssistant) -> None:
+    def _take_from_people(
+        self, change: c.Resolve | c.UndoResolve | c.Snooze | c.UndoSnooze | c.ReturnToAssistant
+    ) -> None:
         match change:
             case c.Resolve():
                 if self.state.status is not Status.RESOLVED:
@@ -218,6 +221,8 @@ class _Decider(VendorDecisions):
                 self._undo(before)
             case c.Snooze(until=until):
                 self._snooze(until)
+            case c.UndoSnooze(before=before_snooze):
+                self._undo_snooze(before_snooze)
             case c.ReturnToAssistant():
                 self._return()
             case never:
@@ -282,8 +287,16 @@ class _Decider(VendorDecisions):
             raise Conflict(mark("It is resolved; reopen it before you put it off."))
         if self.state.snoozed_until == until:
             return
-        self._status(ConversationSnoozed, Status.SNOOZED, until=until)
+        was = self.state.snoozed_until
+        self._status(ConversationSnoozed, Status.SNOOZED, until=until, was_snoozed_until=was)
         self.effects = Effects(wake=True, cancel_assistant=not self.state.is_group)
+
+    def _undo_snooze(self, before: c.BeforeSnooze) -> None:
+        if self.state.status is not Status.SNOOZED:
+            raise Conflict(mark("Somebody has taken it up again already."))
+        self._status(ConversationSnoozeUndone, Status(before.status), "undo", snoozed_until=before.snoozed_until)
+        self._assign(before.assignee_id, "undo")
+        self.effects = Effects(wake=True, requeue=before.status == Status.PENDING)
 
     def _return(self) -> None:
         if self.state.native_state in (NativeState.POOL, NativeState.HUMAN):

@@ -21,6 +21,7 @@ from zhiban.events import (
     ConversationResolved,
     ConversationReturned,
     ConversationSnoozed,
+    ConversationSnoozeUndone,
     ConversationTeamAssigned,
     ConversationUnmuted,
     FlowEnded,
@@ -149,6 +150,8 @@ def _status(state: ConversationState, event: StatusChanged) -> ConversationState
                 failures=event.failures,
                 resolved_at=event.resolved_at,
             )
+        case ConversationSnoozeUndone():
+            return replace(state, status=status, snoozed_until=event.snoozed_until)
         case ConversationSnoozed():
             return replace(state, status=status, snoozed_until=event.until)
         case ConversationResolved():

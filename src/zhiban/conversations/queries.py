@@ -9,7 +9,17 @@ from typing import Any
 
 from zhiban.conversations.attachments import Attachment, attachments_of
 from zhiban.conversations.quotes import Quoted, quoted_messages
-from zhiban.events import COLUMNS, Actor, ActorKind, Cause, CauseKind, ConversationResolved, Event, decode
+from zhiban.events import (
+    COLUMNS,
+    Actor,
+    ActorKind,
+    Cause,
+    CauseKind,
+    ConversationResolved,
+    ConversationSnoozed,
+    Event,
+    decode,
+)
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -253,16 +263,26 @@ async def last_resolution(tx: Transaction, conversation_id: int) -> Conversation
 
 async def last_resolutions(tx: Transaction, ids: Sequence[int]) -> dict[int, ConversationResolved]:
     """The facts that these conversations were resolved, the last time, by conversation."""
+    found = await _last(tx, ids, ConversationResolved)
+    return {event.conversation_id: event for event in found if isinstance(event, ConversationResolved)}
+
+
+async def last_snoozes(tx: Transaction, ids: Sequence[int]) -> dict[int, ConversationSnoozed]:
+    """The facts that these conversations were snoozed, the last time, by conversation."""
+    found = await _last(tx, ids, ConversationSnoozed)
+    return {event.conversation_id: event for event in found if isinstance(event, ConversationSnoozed)}
+
+
+async def _last(tx: Transaction, ids: Sequence[int], kind: type[Event]) -> list[Event]:
     statement = _EVENT.replace("conversation_id = %(id)s", "conversation_id = any(%(ids)s::bigint[])")
     rows = await tx.objects(
         EventRow,
         statement.replace("select id", "select distinct on (conversation_id) id")
         + " and kind = %(kind)s order by conversation_id, id desc",
         ids=list(ids),
-        kind=ConversationResolved.kind(),
+        kind=kind.kind(),
     )
-    found = [row.event() for row in rows]
-    return {event.conversation_id: event for event in found if isinstance(event, ConversationResolved)}
+    return [row.event() for row in rows]
 
 
 async def is_recorded(tx: Transaction, conversation_id: int, vendor_event_id: str) -> bool:

@@ -14,6 +14,7 @@ from zhiban.conversations.changes import (
     Assign,
     AssignTeam,
     BeforeResolution,
+    BeforeSnooze,
     ChangeLabels,
     HandOffToPeople,
     Mute,
@@ -23,15 +24,25 @@ from zhiban.conversations.changes import (
     SetPriority,
     Snooze,
     UndoResolve,
+    UndoSnooze,
     Unmute,
 )
 from zhiban.conversations.labels import still_there
 from zhiban.conversations.models import Author, ConversationState, Priority, Status
 from zhiban.conversations.outbox import QueuedMessage, allowance_of, enqueue, enqueue_session_transfer, key_for, reword
-from zhiban.conversations.queries import last_resolution
+from zhiban.conversations.queries import last_resolution, last_snoozes
 from zhiban.conversations.seen import Seen, check_heard
 from zhiban.conversations.transitions import Applied, Planned
-from zhiban.events import DIRECT, TIMER, Actor, Cause, ConversationResolved, MemberBlocked, MemberUnblocked
+from zhiban.events import (
+    DIRECT,
+    TIMER,
+    Actor,
+    Cause,
+    ConversationResolved,
+    ConversationSnoozed,
+    MemberBlocked,
+    MemberUnblocked,
+)
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
@@ -43,7 +54,7 @@ from zhiban.people.permissions import check_may_answer
 from zhiban.people.teams import team_hours
 from zhiban.ports import Limits, NativeState
 
-UNDO_TIME = timedelta(seconds=6)  # how long a resolution can be taken back
+UNDO_TIME = timedelta(seconds=6)  # how long a resolution, a snooze, a block can be taken back
 CLOSING_WAITS = timedelta(seconds=7)  # the closing text goes out when that time is over
 AT_ONCE = 200  # conversations that a timer changes in one transaction
 
@@ -139,8 +150,18 @@ async def take(tx: Transaction, conversation_id: int, *, by: int, now: datetime,
 
 
 async def reopen(tx: Transaction, conversation_id: int, *, by: int, now: datetime) -> Applied:
-    """An agent takes up a resolved or snoozed conversation again, without becoming its assignee."""
-    return await transitions.apply(tx, conversation_id, Open("reopened"), actor=Actor("agent", by), now=now)
+    """An agent takes up a conversation again and becomes its assignee; one that is open already stays as it is.
+
+    Raises NotFound, NotAllowed.
+    """
+    state = await transitions.lock(tx, conversation_id)
+    await check_may_answer(tx, by, state.inbox_id)
+    return await transitions.apply_to(tx, state, reopening(state, by=by), actor=Actor("agent", by), now=now)
+
+
+def reopening(state: ConversationState, *, by: int) -> Open:
+    """What an agent does who takes it up again: nobody loses what was opened meanwhile."""
+    return Open("reopened", take_by=None if state.status is Status.OPEN else by)
 
 
 async def assign(
@@ -283,6 +304,24 @@ def before_resolution(resolved: ConversationResolved | None, *, by: int, now: da
         snoozed_until=resolved.was_snoozed_until,
         failures=resolved.was_failures,
         resolved_at=resolved.was_resolved_at,
+    )
+
+
+async def undo_snooze(tx: Transaction, conversation_id: int, *, by: int, now: datetime) -> Applied:
+    """Everything as it was before this agent snoozed it. Raises Conflict when it is too late or was somebody else."""
+    state = await transitions.lock(tx, conversation_id)
+    before = before_snooze((await last_snoozes(tx, [conversation_id])).get(conversation_id), by=by, now=now)
+    return await transitions.apply_to(tx, state, UndoSnooze(before), actor=Actor("agent", by), now=now)
+
+
+def before_snooze(snoozed: ConversationSnoozed | None, *, by: int, now: datetime) -> BeforeSnooze:
+    """What this snoozing would be undone to. Raises Conflict when it is too late or was somebody else."""
+    if snoozed is None or (snoozed.actor.kind, snoozed.actor.id) != ("agent", by):
+        raise Conflict(mark("Only who snoozed it can take that back."))
+    if now - snoozed.at > UNDO_TIME:
+        raise Conflict(mark("It is too late to take that back; reopen the conversation instead."))
+    return BeforeSnooze(
+        status=snoozed.previous, assignee_id=snoozed.assignee_id, snoozed_until=snoozed.was_snoozed_until
     )
 
 

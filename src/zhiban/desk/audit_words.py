@@ -137,6 +137,7 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "conversation_reopened": mark("重新打开会话"),
             "conversation_returned": mark("交回了值班助手"),
             "conversation_snoozed": mark("搁置了会话"),
+            "conversation_snooze_undone": mark("撤销搁置"),
             "conversation_labels_changed": mark("改会话的标签"),
             "conversation_priority_changed": mark("改会话的优先级"),
             "conversation_attributes_changed": mark("改会话的资料"),

@@ -89,6 +89,7 @@ ACTIVITY_LABELS = {
     "resolved": (mark("{who}解决了会话{why}"), "check"),
     "resolved_unsaid": (mark("{who}解决了会话{why}。没有告诉对方：{unsaid}"), "check"),
     "resolution_undone": (mark("{who}撤销了解决"), "refresh"),
+    "snooze_undone": (mark("{who}撤销了搁置"), "refresh"),
     "returned": (mark("{who}交回值班助手"), "sparkle"),
     "snoozed": (mark("{who}搁置到{until}"), "snooze"),
     "taken": (mark("{who}开始处理"), "user"),

@@ -21,16 +21,17 @@ from zhiban.conversations.bulk import (
     assign_many,
     change_many,
     check_few,
+    reopen_many,
     resolve_many,
     stamps_of,
     undo_many,
+    undo_snoozes,
 )
 from zhiban.conversations.changes import (
     Assign,
     AssignTeam,
     Change,
     ChangeLabels,
-    Open,
     ReturnToAssistant,
     SetPriority,
     Snooze,
@@ -111,7 +112,7 @@ async def act(
     unheard = [id_ for id_, why in refused.items() if why == WroteMeanwhile.SENTENCE]
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         told = await stamps_of(tx, unheard)
-    undo = {"resolve": "undo-resolve", "snooze": "reopen"}.get(do)
+    undo = {"resolve": "undo-resolve", "snooze": "undo-snooze"}.get(do)
     return JSONResponse(
         {
             "words": words.replace("{n}", str(len(result.changed))) + _rest(desk, result, of=len(chosen)),
@@ -212,7 +213,9 @@ def _of_status(desk: DeskRequest, wish: _Wish) -> tuple[str, Chunk] | None:
         case "undo-resolve":
             return texts("已撤销{n}个"), lambda tx, ids: undo_many(tx, desk.access, ids, now=now)
         case "reopen":
-            return texts("已重新打开{n}个"), _changing(desk, Open("reopened"), now)
+            return texts("已重新打开{n}个"), lambda tx, ids: reopen_many(tx, desk.access, ids, now=now)
+        case "undo-snooze":
+            return texts("已撤销{n}个"), lambda tx, ids: undo_snoozes(tx, desk.access, ids, now=now)
         case "snooze":
             assert wish.until is not None
             words = texts("已搁置{n}个")

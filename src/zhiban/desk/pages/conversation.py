@@ -253,14 +253,12 @@ async def undo_resolve(desk: CurrentRequest, conversation_id: int) -> Response:
 
 
 @router.post("/conversations/{conversation_id}/reopen")
-async def reopen(desk: CurrentRequest, conversation_id: int, undo: Annotated[str, Form()] = "") -> Response:
-    """Take it up again; with `undo`, the page goes back to it."""
+async def reopen(desk: CurrentRequest, conversation_id: int) -> Response:
+    """Take it up again: it is the agent's."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await access_conversation_to_answer(tx, desk.access, conversation_id)
         await service.reopen(tx, conversation_id, by=desk.agent.id, now=desk.auth.clock.now())
-    if undo:
-        return Response(status_code=204, headers={"hx-redirect": f"/conversations/{conversation_id}?{desk.address}"})
-    return await desk.live(conversation_id, toast=Toast(desk.texts("已重新打开")))
+    return await desk.live(conversation_id, toast=Toast(desk.texts("已重新打开，由您处理")))
 
 
 @router.post("/conversations/{conversation_id}/assign")
@@ -289,7 +287,7 @@ async def _assign(desk: DeskRequest, tx: Transaction, conversation_id: int, to: 
     held = await queries.head(tx, conversation_id)
     name = await check_may_answer(tx, int(to), held.inbox_id)
     if held.status != "open":
-        await service.reopen(tx, conversation_id, by=desk.agent.id, now=now)
+        await service.open_for_people(tx, conversation_id, actor=desk.actor(), now=now, reason="reopened")
     await service.assign(tx, conversation_id, to=int(to), by=desk.actor(), now=now)
     return desk.texts("已分配给{name}", name=name) + await _over(desk, tx, conversation_id, int(to))
 
@@ -330,7 +328,16 @@ async def snooze(
         await access_conversation_to_answer(tx, desk.access, conversation_id)
         await service.snooze(tx, conversation_id, until=back, by=desk.actor(), now=now)
     said = desk.texts("搁置到{when}", when=desk.texts.due(back, now))
-    return await desk.next(conversation_id, Toast(said, f"/conversations/{conversation_id}/reopen"))
+    return await desk.next(conversation_id, Toast(said, f"/conversations/{conversation_id}/undo-snooze"))
+
+
+@router.post("/conversations/{conversation_id}/undo-snooze")
+async def undo_snooze(desk: CurrentRequest, conversation_id: int) -> Response:
+    """Everything as it was before; the page goes back to it."""
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
+        await service.undo_snooze(tx, conversation_id, by=desk.agent.id, now=desk.auth.clock.now())
+    return Response(status_code=204, headers={"hx-redirect": f"/conversations/{conversation_id}?{desk.address}"})
 
 
 @router.post("/conversations/{conversation_id}/labels")
