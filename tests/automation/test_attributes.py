@@ -81,8 +81,11 @@ async def test_a_rule_fills_in_and_another_reads_it(desk: Desk) -> None:
     }
     wrong = {"on": ["conversation_handed_off"], "actions": [{"kind": "set_attribute", "name": "没有", "value": "x"}]}
     async with desk.database.transaction(desk.workspace_id) as tx:
+        await add_conversation_field(tx, name="没有", kind="text", by=SYSTEM, now=NOON)
         for name, made in (("填", fills), ("看", reads), ("错", wrong)):
             await rules.add(tx, name=name, definition=load_definition(made), enabled=True, by=SYSTEM, now=NOON)
+        gone = next(one for one in await conversation_fields(tx) if one.name == "没有")
+        await remove_conversation_field(tx, gone.id, by=SYSTEM, now=NOON)
         state = await desk.writes(tx, "马骁")
         await service.hand_off(tx, state.id, reason="asked", actor=Actor("assistant"), now=NOON)
         state = await desk.state(tx, "马骁")

@@ -21,6 +21,7 @@ from zhiban.events import SYSTEM, Actor
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.people import presence
+from zhiban.people.contact_fields import add_contact_field
 from zhiban.people.presence import Availability
 
 LATER = NOON + timedelta(hours=5)
@@ -156,6 +157,11 @@ FILE = """\
 async def test_rules_travel_by_name(desk: Desk, db: Database) -> None:
     async with desk.database.transaction(desk.workspace_id) as tx:
         await _label(tx, "重点客户")
+    with pytest.raises(Conflict, match="no contact field 版本"):
+        async with desk.database.transaction(desk.workspace_id) as tx:
+            await service.adopt(tx, from_yaml(FILE, await queries.names(tx)), by=SYSTEM, now=NOON)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await add_contact_field(tx, name="版本", kind="text", choices=(), by=SYSTEM, now=NOON)
         wanted = from_yaml(FILE, await queries.names(tx))
         assert await service.adopt(tx, wanted, by=SYSTEM, now=NOON) == (2, 0)
         assert await service.adopt(tx, wanted, by=SYSTEM, now=NOON) == (0, 0)

@@ -25,6 +25,7 @@ from zhiban.conversations.models import Priority
 from zhiban.events import SYSTEM, Actor
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
+from zhiban.people.contact_fields import add_contact_field
 from zhiban.workers.rule_timer import RuleTimer
 from zhiban.workers.scheduler import Scheduler
 
@@ -185,6 +186,8 @@ async def test_why_a_rule_that_waited_does_not_act_is_stored(waiting: Waiting) -
 
 async def test_what_cannot_be_told_when_it_is_due_is_a_failed_run(waiting: Waiting) -> None:
     slow = [{"kind": "contact_attribute", "name": "level", "operator": "greater", "values": ["1"]}]
+    async with waiting.tx() as tx:
+        await add_contact_field(tx, name="level", kind="text", choices=(), by=SYSTEM, now=NOON)
     rule = await waiting.rule({"what": "no_reply_from_us", "minutes": 10}, given=slow)
     await waiting.opened()
     async with waiting.tx() as tx:

@@ -29,4 +29,4 @@ class SetAttributeAction(RulePart):
 
     def label(self, words: RuleWording) -> str:
         said = mark("把会话的“{name}”填为{value}") if self.value else mark("清空会话的“{name}”")
-        return words.texts(said, name=self.name, value=words.quoted((self.value,)))
+        return words.texts(said, name=words.conversation_field(self.name), value=words.quoted((self.value,)))

@@ -15,6 +15,7 @@ import psycopg
 from zhiban.automation.action_context import ActionContext, Outcome
 from zhiban.automation.actions import AnyMacroAction
 from zhiban.automation.facts import RuleFacts
+from zhiban.automation.field_names import check_field_names
 from zhiban.automation.kept_files import check_files
 from zhiban.automation.macro_definition import MacroDefinition, load_macro
 from zhiban.conversations import transitions
@@ -113,6 +114,7 @@ async def add_macro(
         raise Conflict(mark(f"There are {MOST} macros already; remove some first."))
     await _check_free(tx, name, owner_id)
     await check_files(tx, definition.actions, by=by)
+    await check_field_names(tx, definition.actions)
     macro_id: int = await tx.value(
         "insert into macro (workspace_id, owner_id, name, actions, changed_at) "
         "values (%(workspace)s, %(owner)s, %(name)s, %(actions)s::jsonb, %(now)s) returning id",
@@ -145,6 +147,8 @@ async def change_macro(
         return
     await _check_free(tx, name, macro.owner_id, besides=macro.id)
     await check_files(tx, definition.actions, by=by, before=macro.actions)
+    if "actions" in changed:
+        await check_field_names(tx, definition.actions)
     written = await tx.value(
         "update macro set name = %(name)s, actions = %(actions)s::jsonb, revision = revision + 1, changed_at = %(now)s "
         "where id = %(id)s and revision = %(revision)s and removed_at is null returning revision",

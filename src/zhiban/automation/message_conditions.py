@@ -74,7 +74,9 @@ class ContactAttributeCondition(RulePart):
         return (facts.contact.attributes or {}).get(self.name)
 
     def label(self, words: RuleWording) -> str:
-        return value_of(words, self.operator, words.texts("联系人的“{name}”", name=self.name), self.values)
+        return value_of(
+            words, self.operator, words.texts("联系人的“{name}”", name=words.contact_field(self.name)), self.values
+        )
 
 
 @rule_part

@@ -7,9 +7,11 @@ from datetime import datetime
 from zhiban.automation.models import RuleRow, RuleRun
 from zhiban.automation.wording import Names
 from zhiban.conversations.action_files import action_files
+from zhiban.conversations.attributes import conversation_fields
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.people.contact_fields import STANDARD, contact_fields, names_borne
 
 _RULES = """
 select id, position, name, enabled, stops, definition, revision, shipped, changed_at, changed_by
@@ -108,4 +110,17 @@ async def names(tx: Transaction, channels: dict[str, str] | None = None) -> Name
         rules=called["rule"],
         files={one.id: one for one in await action_files(tx)},
         flows=called["flow"],
+        contact_fields=await contact_field_names(tx),
+        conversation_fields=await conversation_field_names(tx),
     )
+
+
+async def contact_field_names(tx: Transaction) -> tuple[str, ...]:
+    """What can be asked of contacts: the usual fields, those of the workspace, and what vendors tell."""
+    own = [one.name for one in (*STANDARD, *await contact_fields(tx))]
+    return tuple(dict.fromkeys((*own, *await names_borne(tx))))
+
+
+async def conversation_field_names(tx: Transaction) -> tuple[str, ...]:
+    """What can be asked of conversations, and filled in."""
+    return tuple(one.name for one in await conversation_fields(tx))

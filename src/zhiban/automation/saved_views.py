@@ -16,6 +16,7 @@ from pydantic import Discriminator, Field, TypeAdapter, ValidationError
 from zhiban.automation.condition_fields import Bind
 from zhiban.automation.contact_label_conditions import ContactLabelCondition
 from zhiban.automation.definition import BadDefinition, bad_definition
+from zhiban.automation.field_names import check_field_names
 from zhiban.automation.parts import GroupPart, RulePart, rule_part
 from zhiban.automation.state_conditions import (
     AssigneeCondition,
@@ -173,6 +174,7 @@ async def add_view(
     if count >= MOST:
         raise Conflict(mark(f"There are {MOST} views already; remove some first."))
     await _check_free(tx, name, owner_id)
+    await check_field_names(tx, (conditions,))
     view_id: int = await tx.value(
         "insert into saved_view (workspace_id, owner_id, name, conditions, changed_at) "
         "values (%(workspace)s, %(owner)s, %(name)s, %(conditions)s::jsonb, %(now)s) returning id",
@@ -198,6 +200,8 @@ async def change_view(
     if not changed:
         return
     await _check_free(tx, name, view.owner_id, besides=view.id)
+    if "conditions" in changed:
+        await check_field_names(tx, (conditions,))
     written = await tx.run(
         "update saved_view set name = %(name)s, conditions = %(conditions)s::jsonb, changed_at = %(now)s "
         "where id = %(id)s and removed_at is null",

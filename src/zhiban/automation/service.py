@@ -8,6 +8,7 @@ from typing import Any
 
 from zhiban.automation import topics
 from zhiban.automation.definition import Definition, RuleInFile, load_definition
+from zhiban.automation.field_names import check_field_names
 from zhiban.automation.kept_files import check_files
 from zhiban.automation.models import RuleRow
 from zhiban.automation.queries import access_rule, rules
@@ -50,6 +51,7 @@ async def add(
     if await tx.value("select count(*) from rule where removed_at is null") >= MOST_RULES:
         raise Conflict(f"There are {MOST_RULES} rules already; more would slow every message down.")
     await check_files(tx, definition.actions, by=by)
+    await check_field_names(tx, (definition.conditions, *definition.actions))
     rule_id: int = await tx.value(
         _ADD,
         workspace=tx.workspace_id,
@@ -95,6 +97,8 @@ async def change(
     changed = [key for key, value in wanted.items() if known[key] != value]
     if not changed:
         return before
+    if definition is not None and "definition" in changed:
+        await check_field_names(tx, (definition.conditions, *definition.actions))
     if definition is not None:
         await check_files(tx, definition.actions, by=by, before=before.definition.get("actions", ()))
     written = await tx.value(

@@ -268,4 +268,6 @@ class AttributeCondition(RulePart):
         return facts.conversation.attributes.get(self.name)
 
     def label(self, words: RuleWording) -> str:
-        return value_of(words, self.operator, words.texts("会话的“{name}”", name=self.name), self.values)
+        return value_of(
+            words, self.operator, words.texts("会话的“{name}”", name=words.conversation_field(self.name)), self.values
+        )

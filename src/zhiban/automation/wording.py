@@ -17,6 +17,13 @@ STATUS_LABELS = {
 }
 PRIORITY_LABELS = (mark("无"), mark("低"), mark("普通"), mark("高"), mark("紧急"))
 
+CONTACT_FIELD_LABELS = {
+    "phone": mark("电话"),
+    "email": mark("邮箱"),
+    "company": mark("公司"),
+    "notes": mark("备忘"),
+}
+
 
 @frozen_dataclass
 class Names:
@@ -32,6 +39,8 @@ class Names:
     files: Mapping[int, ActionFile] = field(default_factory=dict)  # that rules and macros send
     flows: Mapping[int, str] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)  # where a flow may keep an answer
+    contact_fields: tuple[str, ...] | None = None  # what there is to ask of contacts; None: nobody has looked
+    conversation_fields: tuple[str, ...] | None = None
 
 
 @frozen_dataclass
@@ -63,6 +72,18 @@ class RuleWording:
 
     def channels(self, kinds: Iterable[str]) -> str:
         return self.either(self.texts(self.names.channels.get(one, one)) for one in kinds)
+
+    def contact_field(self, name: str) -> str:
+        """What a field of contacts is called here; one that is not there says so."""
+        called = self.texts(CONTACT_FIELD_LABELS[name]) if name in CONTACT_FIELD_LABELS else name
+        return self._there(called, name, self.names.contact_fields)
+
+    def conversation_field(self, name: str) -> str:
+        """What a field of conversations is called; one that is not there says so."""
+        return self._there(name, name, self.names.conversation_fields)
+
+    def _there(self, called: str, name: str, known: tuple[str, ...] | None) -> str:
+        return called if known is None or name in known else self.texts("{name}（没有这一项）", name=called)
 
     def statuses(self, statuses: Iterable[str]) -> str:
         return self.either(self.texts(STATUS_LABELS[one]) for one in statuses)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zhiban.automation.wording import STATUS_LABELS
+from zhiban.automation.wording import CONTACT_FIELD_LABELS, STATUS_LABELS
 from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.conversations.transcript_words import KIND_LABELS
 from zhiban.kit.i18n import mark
@@ -159,12 +159,6 @@ ASSIGNMENT_FIELDS = {
     "weight": mark("一个会话算几个"),
     "except_labels": mark("有这些标签的不自动分"),
     "offline_minutes": mark("离线多久改分"),
-}
-CONTACT_FIELD_LABELS = {
-    "phone": mark("电话"),
-    "email": mark("邮箱"),
-    "company": mark("公司"),
-    "notes": mark("备忘"),
 }
 FIELD_KIND_LABELS = {
     "text": mark("文字"),

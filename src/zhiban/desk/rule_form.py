@@ -32,6 +32,7 @@ NEW: Draft = {"name": "", "stops": False, "on": ["conversation_resolved"], "afte
               "conditions": {"kind": "group"}, "actions": [{"kind": "unassign"}]}  # fmt: skip
 _ROWS = {"agent": "agents", "agents": "agents", "team": "teams", "teams": "teams", "labels": "labels",
          "inboxes": "inboxes", "channels": "channels", "flow": "flows", "save": "fields"}  # fmt: skip
+_FIELDS_OF = {"contact_attribute": "contact", "attribute": "conversation", "set_attribute": "conversation"}
 _FIRST = {"priority": ("0",)}
 _SEPARATORS = re.compile(r"[,，、\n]")
 
@@ -246,6 +247,8 @@ def _field_view(kind: str, name: str, hint: Any, value: Any, words: RuleWording)
         return FieldView(name, "files", said, options=tuple((_written(one), "", True) for one in value or ()))
     chosen = {_written(one) for one in (value or ())} if several else {_written(value)}
     options = _options(kind, name, hint, words)
+    if name == "name" and kind in _FIELDS_OF:
+        options = _field_names(_FIELDS_OF[kind], _written(value), words)
     if options:
         shown = tuple((key, label, key in chosen) for key, label in options)
         return FieldView(name, "picks" if several else "select", said, options=shown)
@@ -255,6 +258,14 @@ def _field_view(kind: str, name: str, hint: Any, value: Any, words: RuleWording)
         return FieldView(name, "area", said, _written(value))
     look = "number" if _base(hint) in (int, float) else "text"
     return FieldView(name, look, said, _written(value))
+
+
+def _field_names(of: str, chosen: str, words: RuleWording) -> list[tuple[str, str]]:
+    """The fields that there are, and the one that was chosen, which may be gone; nothing is chosen by itself."""
+    known = (words.names.contact_fields if of == "contact" else words.names.conversation_fields) or ()
+    said = words.contact_field if of == "contact" else words.conversation_field
+    every = [*known, *([chosen] if chosen and chosen not in known else [])]
+    return [("", words.texts("选一项资料")), *((name, said(name)) for name in every)]
 
 
 def _options(kind: str, name: str, hint: Any, words: RuleWording) -> list[tuple[str, str]]:

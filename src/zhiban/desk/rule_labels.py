@@ -157,7 +157,7 @@ CHOICE_LABELS: Mapping[str, Mapping[str, str]] = {
 FIELD_LABELS: Mapping[str, str] = {
     "operator": mark("怎样比较"),
     "values": mark("用逗号隔开几个"),
-    "name": mark("属性名"),
+    "name": mark("资料项"),
     "minutes": mark("分钟"),
     "count": mark("个数"),
     "text": mark("内容"),

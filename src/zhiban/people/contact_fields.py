@@ -100,6 +100,14 @@ class _FieldRow:
     choices: list[str]
 
 
+async def names_borne(tx: Transaction) -> list[str]:
+    """What vendors and people told of the 5,000 latest contacts, by name."""
+    return await tx.values(
+        "select distinct key from (select attributes from contact order by id desc limit 5000) latest, "
+        "jsonb_object_keys(latest.attributes) key order by key"
+    )
+
+
 async def contact_fields(tx: Transaction) -> list[ContactField]:
     """What the organisation added, in the order in which it did."""
     rows = await tx.objects(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from zhiban.automation.wording import CONTACT_FIELD_LABELS
 from zhiban.conversations.contact_labels import contact_labels, label_contact
 from zhiban.conversations.labels import labels
 from zhiban.conversations.merging import access_contact, conversations_with, merge_contacts
@@ -14,7 +15,7 @@ from zhiban.conversations.message_search import search_contacts
 from zhiban.conversations.surveys import ratings_of
 from zhiban.desk import found
 from zhiban.desk.checks import chrome_of
-from zhiban.desk.labels import CONTACT_FIELD_LABELS, FIELD_KIND_LABELS, WORDS
+from zhiban.desk.labels import FIELD_KIND_LABELS, WORDS
 from zhiban.events import Actor
 from zhiban.kit import word_search
 from zhiban.kit.errors import Conflict
