@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -22,8 +23,9 @@ from zhiban.conversations import queries as conversation_queries
 from zhiban.conversations import service as conversations
 from zhiban.conversations.action_files import add_action_file
 from zhiban.conversations.attributes import add_conversation_field
+from zhiban.conversations.contact_labels import contact_labels, label_contact_of
 from zhiban.conversations.draft_files import StoredContent
-from zhiban.conversations.models import Author, Priority, Status
+from zhiban.conversations.models import Author, ConversationState, Priority, Status
 from zhiban.events import SYSTEM, Actor, RuleChanged
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
@@ -79,7 +81,7 @@ def outcomes(run: RuleRun) -> list[str]:
     return [action["outcome"] for action in run.actions]
 
 
-# Each action: its fields, and what the conversation (which 林晓 has, and is open) is like afterwards.
+# Each action: its fields, and what the conversation (which 林晓 has, and is open; see PREPARED) is like afterwards.
 ACTION_TABLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("assign_agent", {"agent": "chen"}, {"assignee_id": "chen"}),
     ("assign_best", {}, {"assignee_id": "chen"}),
@@ -89,8 +91,8 @@ ACTION_TABLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("remove_team", {}, {"team_id": None}),
     ("add_labels", {"labels": ["label"]}, {"labels": ("label",)}),
     ("remove_labels", {"labels": ["label"]}, {"labels": ()}),
-    ("add_contact_labels", {"labels": ["label"]}, {"labels": ()}),
-    ("remove_contact_labels", {"labels": ["label"]}, {"labels": ()}),
+    ("add_contact_labels", {"labels": ["label"]}, {}),
+    ("remove_contact_labels", {"labels": ["label"]}, {}),
     ("set_status", {"status": "resolved"}, {"status": Status.RESOLVED}),
     ("set_status", {"status": "open"}, {"status": Status.OPEN}),
     ("set_priority", {"priority": 4}, {"priority": Priority.URGENT}),
@@ -110,6 +112,48 @@ ACTION_TABLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("call_webhook", {"url": "https://program.example/hook"}, {}),
     ("stop", {}, {}),
 ]
+
+
+async def _nobodys(rules: Rules, tx: Transaction, state: ConversationState) -> None:
+    await conversations.assign(tx, state.id, to=None, by=SYSTEM, now=NOON)
+
+
+async def _nobodys_and_last_of_one_who_is_there(rules: Rules, tx: Transaction, state: ConversationState) -> None:
+    await _nobodys(rules, tx, state)
+    await presence.choose(tx, rules.desk.lin, Availability.ONLINE, now=NOON)
+
+
+async def _of_the_team(rules: Rules, tx: Transaction, state: ConversationState) -> None:
+    await conversations.assign_team(tx, state.id, to=rules.team, by=SYSTEM, now=NOON)
+
+
+async def _resolved(rules: Rules, tx: Transaction, state: ConversationState) -> None:
+    await conversations.resolve(tx, state.id, by=SYSTEM, now=NOON)
+
+
+async def _labelled(rules: Rules, tx: Transaction, state: ConversationState) -> None:
+    await conversations.change_labels(tx, state.id, add=frozenset({rules.label}), by=SYSTEM, now=NOON)
+
+
+async def _contact_labelled(rules: Rules, tx: Transaction, state: ConversationState) -> None:
+    await label_contact_of(tx, state.id, add=[rules.label], by=SYSTEM, now=NOON)
+
+
+async def _the_assistants(rules: Rules, tx: Transaction, state: ConversationState) -> None:
+    await conversations.return_to_assistant(tx, state.id, by=SYSTEM, now=NOON)
+
+
+# What is done before, by the action and its most telling field: otherwise it would find nothing to do.
+PREPARED: dict[tuple[str, ...], Callable[[Rules, Transaction, ConversationState], Awaitable[None]]] = {
+    ("assign_best",): _nobodys,
+    ("assign_last_agent",): _nobodys_and_last_of_one_who_is_there,
+    ("remove_team",): _of_the_team,
+    ("remove_labels",): _labelled,
+    ("remove_contact_labels",): _contact_labelled,
+    ("set_status", "open"): _resolved,
+    ("hand_off", "people"): _the_assistants,
+}
+LATER = dict.fromkeys(("send_message", "send_attachment", "notify", "call_webhook", "mail_transcript"), "queued")
 
 
 def test_every_action_is_in_the_table() -> None:
@@ -134,6 +178,10 @@ async def test_each_action_does_what_the_button_does(rules: Rules) -> None:
         await add_conversation_field(tx, name="版本", kind="text", by=SYSTEM, now=NOON)
         for number, (kind, fields, wanted) in enumerate(ACTION_TABLE):
             state = await desk.handed_over(tx, f"wm{number}")
+            prepare = PREPARED.get((kind,)) or PREPARED.get((kind, str(fields.get("status") or fields.get("to"))))
+            if prepare is not None:
+                await prepare(rules, tx, state)
+            state_before = await desk.state(tx, f"wm{number}")
             action = {"kind": kind, **{name: known(value) for name, value in fields.items()}}
             rule = await rules.add(tx, kind, ["conversation_updated"], action)
             await conversations.set_priority(tx, state.id, priority=Priority.LOW, by=Actor("agent", desk.lin), now=NOON)
@@ -146,15 +194,30 @@ async def test_each_action_does_what_the_button_does(rules: Rules) -> None:
             assert {(one.actor.id, one.actor.ref, one.cause.kind, one.cause.id, one.cause.depth) for one in events} <= {
                 (rule, kind, "rule", rule, 1)
             }
-            nothing = outcomes(run)[0] in ("unchanged", "nobody") or kind in (
-                "stop",
-                "notify",
-                "notify_agents",
-                "call_webhook",
-                "mail_transcript",
-            )
-            assert bool(events) is not nothing, kind
+            assert outcomes(run) == [LATER.get(kind, "done")], kind
+            elsewhere = kind in ("stop", "notify", "notify_agents", "call_webhook", "mail_transcript")
+            assert bool(events) is not elsewhere, kind
+            changed = {name: getattr(state_before, name) for name in wanted} != {k: known(v) for k, v in wanted.items()}
+            assert changed is bool(wanted), kind
+            borne = await contact_labels(tx, state.contact_id)
+            assert borne == ((rules.label,) if kind == "add_contact_labels" else ()), kind
             await service.remove(tx, rule, by=SYSTEM, now=NOON)
+
+
+async def test_who_is_snoozed_is_told_of_once_and_no_other_change_is(rules: Rules) -> None:
+    desk = rules.desk
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        rule = await rules.add(tx, "搁置了", ["conversation_snoozed"], {"kind": "add_labels", "labels": [rules.label]})
+        state = await desk.handed_over(tx, "wm1")
+        lin = Actor("agent", desk.lin)
+        await conversations.set_priority(tx, state.id, priority=Priority.LOW, by=lin, now=NOON)
+        assert await rules.runs(tx, state.id) == []
+        await conversations.snooze(tx, state.id, until=NOON + timedelta(hours=1), by=lin, now=NOON)
+        (run,) = await rules.runs(tx, state.id)
+        assert (run.rule_id, run.trigger, outcomes(run)) == (rule, "conversation_snoozed", ["done"])
+        assert (await desk.state(tx, "wm1")).labels == (rules.label,)
+        await conversations.undo_snooze(tx, state.id, by=desk.lin, now=NOON)
+        assert len(await rules.runs(tx, state.id)) == 1
 
 
 async def test_rules_are_asked_in_their_order_and_see_what_those_before_did(rules: Rules) -> None:
