@@ -7,7 +7,7 @@
 * No sentence is left unfinished: no to-do marks.
 * One class name has one meaning in the whole program.
 * Only a table's owner names it in SQL (`sql_owners.py`).
-* A vendor that we live beside is named in its integration, its simulator and `bootstrap`, and nowhere else in the program.
+* A vendor that we live beside is named in its integration, its simulator and `bootstrap`, nowhere else in the program.
 * No row of the database is indexed by number: a column added in the middle would shift the others.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from html import unescape
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.desk.conftest import Client, Site
+from zhiban import bootstrap
 from zhiban.channels import configuring, inboxes
 from zhiban.channels.policy import Policy, parse_policy
 from zhiban.channels.policy_file import load_policy, policy_yaml
@@ -226,6 +228,34 @@ def test_the_preview_says_what_is_told_and_when() -> None:
     assert told_at(SATURDAY, "away", away="明天回复")[1] == ["在吗？"]  # there are no hours: somebody is always there
     never = {"weekly": {}}
     assert told_at(SATURDAY, hours=never)[0].endswith("没有人，往后一年也没有")
+
+
+def test_a_welcome_is_shown_as_the_channel_lets_it_be_said() -> None:
+    policy = parse_policy({"welcome": "您好"})
+
+    def shown(welcomes: Any) -> tuple[list[str], str]:
+        found = policy_preview(policy, "first", hours=policy.hours, at=SATURDAY, texts=Texts(), welcomes=welcomes)
+        return [one.text for one in found.bubbles], found.nothing
+
+    assert shown("entering") == (["您好"], "")
+    assert shown("first_message") == (["在吗？", "您好"], "")
+    assert shown("itself") == ([], "机器人说自己的欢迎语")
+
+
+async def test_the_form_says_when_a_welcome_is_said(site: Site) -> None:
+    owner, at = await site.signed_in(), f"/settings/inboxes/{site.seed.inbox.inbox_id}/policy"
+    site.app.state.desk = replace(site.app.state.desk, limits_of=bootstrap.limits_of)
+    for kind, hint in (
+        ("wecom_kf", "空着就不发"),
+        ("webhook", "第一次写来时，先说这一句再回答"),
+        ("wecom_app", "第一次写来时，先说这一句再回答"),
+        ("wecom_bot", "机器人有自己的欢迎语"),
+    ):
+        async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+            await tx.run("update inbox set kind = %(kind)s where id = %(id)s", kind=kind, id=site.seed.inbox.inbox_id)
+        page = (await owner.get(at)).text
+        assert hint in page, kind
+        assert ("机器人说自己的欢迎语" in page) is (kind == "wecom_bot")
 
 
 def test_holidays_and_weekends_that_are_worked_are_named() -> None:

@@ -238,7 +238,7 @@ async def test_a_long_answer_goes_out_in_parts_in_order_within_the_allowance(sho
 
 async def test_resolving_says_goodbye_to_a_member_of_the_app_too(shop: Shop) -> None:
     """A channel without sessions: only the words remain. Through the desk's own door to the database."""
-    await shop.behaves(kind="wecom_app", account=str(AGENT_ID), closing="再见！")
+    await shop.behaves(kind="wecom_app", account=str(AGENT_ID), welcome="", closing="再见！")
     office = shop.wecom.office
     shop.wecom.member_says("lihua", "转人工")
     await until(lambda: office.messages)

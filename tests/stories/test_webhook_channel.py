@@ -154,8 +154,26 @@ async def test_a_repeat_is_stored_once_and_a_forgery_never(crm: Crm) -> None:
     assert await crm.program.call(event, **signature) == (403, {"status": "refused"})
     await crm.heard("申请发票")
     await crm.shop.idle()
-    assert len(crm.program.replies(XU)) == 1
+    welcome, answer = (one.text for one in crm.program.replies(XU))
+    assert ("我是智能助手" in welcome, "申请发票" in answer) == (True, True)
     assert len(await crm.shop.rows("select 1 from message where direction = 'in'")) == 1
+
+
+async def test_who_writes_first_is_welcomed_before_the_answer_and_never_again(crm: Crm) -> None:
+    """A program does not say that somebody came in."""
+    await crm.program.says(XU, "可以开发票吗？")
+    await crm.heard("申请发票")
+    await crm.program.says(XU, "怎么申请退款？")
+    await crm.heard("申请售后")
+    await crm.shop.idle()
+    said = [one.text for one in crm.program.replies(XU)]
+    assert ["我是智能助手" in one for one in said] == [True, False, False]
+    assert "申请发票" in said[1]
+    ((author, first_reply),) = await crm.shop.rows(
+        "select m.author, c.first_reply_at from message m join conversation c on c.id = m.conversation_id "
+        "where m.text like '%%我是智能助手%%'"
+    )
+    assert (author, first_reply) == ("assistant", None)
 
 
 async def test_files_come_by_address_and_inside_a_call(crm: Crm) -> None:

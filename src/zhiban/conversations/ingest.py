@@ -20,6 +20,7 @@ from zhiban.channels.reply_slots import open_slots
 from zhiban.conversations import inbound_events, transitions
 from zhiban.conversations.away import plan_away
 from zhiban.conversations.changes import Arrived, MessagesArrived
+from zhiban.conversations.greeting import greet_newcomer
 from zhiban.conversations.group_policy import Consent
 from zhiban.conversations.models import Author, ConversationState, MessageState
 from zhiban.conversations.participants import Speaker, speakers
@@ -221,6 +222,9 @@ async def _messages(
     applied = await transitions.apply_many(tx, planned, now=now, lease=WorkLease(process_id, now + LEASE))
     result.leased += [one.state.id for one in applied if one.leased]
     said = {one.state.id: one.arrived for one in matched.values()}
+    for one in applied:
+        if matched[one.state.thread].created:
+            await greet_newcomer(tx, inbox, one.state, said[one.state.id], now=now)
     await plan_away(tx, inbox, [(one.state, said[one.state.id]) for one in applied], now=now)
     await rate_tapped(tx, list(ratings.values()), now=now)
 

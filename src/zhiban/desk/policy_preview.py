@@ -12,6 +12,7 @@ from zhiban.channels.policy import Policy
 from zhiban.desk.policy_form import DAY_LABELS
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
+from zhiban.ports.channels import Welcomes
 
 Situation = Literal["first", "handoff", "away", "resolved", "idle"]
 SITUATIONS: dict[Situation, str] = {
@@ -20,6 +21,12 @@ SITUATIONS: dict[Situation, str] = {
     "away": mark("发给同事时"),
     "resolved": mark("解决以后"),
     "idle": mark("自动解决时"),
+}
+# Under the field of the welcome, by when the channel lets it be said.
+WELCOME_HINTS: dict[Welcomes, str] = {
+    "entering": mark("空着就不发。一句最多2000字节，约660个汉字"),
+    "first_message": mark("对方第一次写来时，先说这一句再回答；空着就不发。一句最多2000字节，约660个汉字"),
+    "itself": mark("这个渠道不发这一句：机器人有自己的欢迎语，写在它的连接里"),
 }
 REASONS = {
     DayReason.OWN_HOURS: mark("单独定的"),
@@ -58,10 +65,19 @@ class PolicyPreview:
     nothing: str = ""
 
 
-def policy_preview(policy: Policy, situation: Situation, *, hours: Hours, at: datetime, texts: Texts) -> PolicyPreview:
-    """What somebody sees who is in this situation at this moment, where people keep these hours."""
+def policy_preview(
+    policy: Policy,
+    situation: Situation,
+    *,
+    hours: Hours,
+    at: datetime,
+    texts: Texts,
+    welcomes: Welcomes = "entering",
+) -> PolicyPreview:
+    """What somebody sees who is in this situation at this moment, where people keep these hours and the channel lets
+    newcomers be welcomed in this way."""
     there = is_open(hours, at)
-    bubbles, nothing = _bubbles(policy, situation, there=there, texts=texts)
+    bubbles, nothing = _bubbles(policy, situation, there=there, texts=texts, welcomes=welcomes)
     moment = _moment(hours, at, there=there, texts=texts)
     return PolicyPreview(moment, there, bubbles, _days(hours, at, texts), nothing)
 
@@ -72,12 +88,12 @@ def hours_preview(hours: Hours, *, at: datetime, texts: Texts) -> PolicyPreview:
     return PolicyPreview(_moment(hours, at, there=there, texts=texts), there, [], _days(hours, at, texts))
 
 
-def _bubbles(policy: Policy, situation: Situation, *, there: bool, texts: Texts) -> tuple[list[Bubble], str]:
+def _bubbles(
+    policy: Policy, situation: Situation, *, there: bool, texts: Texts, welcomes: Welcomes
+) -> tuple[list[Bubble], str]:
     match situation:
         case "first":
-            if policy.welcome:
-                return [Bubble(policy.welcome, "welcome")], ""
-            return [], texts("不发欢迎语")
+            return _first_bubbles(policy, texts, welcomes)
         case "handoff":
             facts = Facts(pending=(), policy=policy, people_there=there)
             notice = hand_off(facts, HandOffReason.ASKED).notice
@@ -97,6 +113,15 @@ def _bubbles(policy: Policy, situation: Situation, *, there: bool, texts: Texts)
             return [*asks, *ends], "" if asks or ends else texts("不发结束语")
         case "idle":
             return _idle_bubbles(policy, texts)
+
+
+def _first_bubbles(policy: Policy, texts: Texts, welcomes: Welcomes) -> tuple[list[Bubble], str]:
+    if welcomes == "itself":
+        return [], texts("机器人说自己的欢迎语")
+    wrote = [Bubble(texts("在吗？"), mine=True)] if welcomes == "first_message" else []
+    if policy.welcome:
+        return [*wrote, Bubble(policy.welcome, "welcome")], ""
+    return wrote, texts("不发欢迎语")
 
 
 def _idle_bubbles(policy: Policy, texts: Texts) -> tuple[list[Bubble], str]:

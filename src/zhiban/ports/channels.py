@@ -59,6 +59,9 @@ _WEB = re.compile(r"https?://[^\s/]\S*")
 _SHOWN_AS = {"image": Kind.IMAGE, "video": Kind.VIDEO}
 
 
+Welcomes = Literal["entering", "first_message", "itself"]
+
+
 @frozen_dataclass
 class Limits:
     """What a channel takes in one message, and until when we may send one."""
@@ -68,6 +71,9 @@ class Limits:
     reply_window: ReplyWindow | None = None
     reserved: int = 0  # replies of the window that are kept for telling the contact about a handoff
     event_reply_seconds: float = 0.0  # how long the code of an event allows its one message
+    # When the inbox's welcome is said: as the contact comes in; where the channel does not tell that, before the answer
+    # to their first message; or never, as the vendor's connection greets with words of its own.
+    welcomes: Welcomes = "entering"
     media: Mapping[Kind, MediaLimit] = field(default_factory=dict)  # the kinds of files that can be sent
     menus: bool = False  # whether a contact can answer by tapping an entry of a menu in the chat
     quotes: bool = False  # whether a message can name the one that it answers, so that the contact sees it

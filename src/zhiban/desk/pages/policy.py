@@ -22,7 +22,7 @@ from zhiban.desk import policy_form
 from zhiban.desk.page import known
 from zhiban.desk.pages.connections import HERE
 from zhiban.desk.policy_form import DAY_LABELS, TARGETS, TIMEZONES, Typed
-from zhiban.desk.policy_preview import SITUATIONS, Situation, policy_preview
+from zhiban.desk.policy_preview import SITUATIONS, WELCOME_HINTS, Situation, policy_preview
 from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, Misconfigured
@@ -30,6 +30,8 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.people import teams
+from zhiban.ports import Limits
+from zhiban.ports.channels import Welcomes
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
@@ -85,13 +87,20 @@ def _read(page: InboxesPage, typed: Typed, stored: _Stored) -> Policy:
     return policy
 
 
-async def _preview(page: InboxesPage, policy: Policy | None, typed: Typed | None = None) -> dict[str, Any]:
+def _welcomes(page: InboxesPage, row: InboxConfig) -> Welcomes:
+    limits: Limits = page.request.app.state.desk.limits_of(row.kind)
+    return limits.welcomes
+
+
+async def _preview(
+    page: InboxesPage, row: InboxConfig, policy: Policy | None, typed: Typed | None = None
+) -> dict[str, Any]:
     """At the moment, in the situation and for the team that are chosen; None: what was typed says no policy yet."""
     asked = {name: ((typed or {}).get(name) or ("",))[0].strip() for name in ("situation", "at", "of_team")}
     situation: Situation = next((one for one in SITUATIONS if one == asked["situation"]), "first")
     async with page.transaction() as tx:
-        there = [row for row in await teams.team_rows(tx) if row.hours is not None]
-    team = next((row for row in there if str(row.id) == asked["of_team"]), None)
+        there = [one for one in await teams.team_rows(tx) if one.hours is not None]
+    team = next((one for one in there if str(one.id) == asked["of_team"]), None)
     shown, chosen = None, ""
     if policy is not None:
         hours, at = hours_of(team.hours if team else None, policy.hours), page.now
@@ -100,13 +109,14 @@ async def _preview(page: InboxesPage, policy: Policy | None, typed: Typed | None
                 at, chosen = _moment(asked["at"], ZoneInfo(hours.timezone)), asked["at"]
             except ValueError:  # nothing that the field of a browser sends
                 chosen = ""
-        shown = policy_preview(policy, situation, hours=hours, at=at, texts=page.texts)
+        welcomes = _welcomes(page, row)
+        shown = policy_preview(policy, situation, hours=hours, at=at, texts=page.texts, welcomes=welcomes)
     return {
         "preview": shown,
         "situation": situation,
         "situations": SITUATIONS,
         "at": chosen,
-        "of_teams": [(row.id, row.name) for row in there],
+        "of_teams": [(one.id, one.name) for one in there],
         "of_team": team.id if team else None,
     }
 
@@ -148,7 +158,8 @@ async def _show(
         idle_text=IDLE_TEXT,
         away_text=AWAY_TEXT,
         addresses=page.texts("、").join(f"{one}…" for one in registry.examples),
-        **await _preview(page, policy, typed),
+        welcome_hint=WELCOME_HINTS[_welcomes(page, stored.row)],
+        **await _preview(page, stored.row, policy, typed),
     )
 
 
@@ -171,7 +182,9 @@ async def preview(page: ManagingInboxes, inbox_id: int) -> Response:
         policy = _read(page, typed, stored)
     except PolicyMistake as mistake:
         errors = policy_form.beside(mistake.problems, page.texts)
-    return page.part("settings/preview.html", row=stored.row, errors=errors, **await _preview(page, policy, typed))
+    return page.part(
+        "settings/preview.html", row=stored.row, errors=errors, **await _preview(page, stored.row, policy, typed)
+    )
 
 
 def _check_seen(stored: _Stored, typed: Typed) -> None:

@@ -18,6 +18,7 @@ PROGRAM: Final = ChannelKind(
     "globe",
     Limits(
         text=TEXT_CHARACTERS,
+        welcomes="first_message",
         quotes=True,
         link=LINK,
         formats=True,

@@ -37,7 +37,7 @@ APP: Final = ChannelKind(
     "wecom_app",
     mark("企业微信应用"),
     "message",
-    Limits(text=2000, unit="bytes", media=MEDIA, media_hours=MEDIA_HOURS),
+    Limits(text=2000, unit="bytes", welcomes="first_message", media=MEDIA, media_hours=MEDIA_HOURS),
     (ShowsCards,),
 )
 CUSTOMER_GROUPS: Final = ChannelKind(
@@ -53,5 +53,6 @@ BOT: Final = ChannelKind(
         reply_window=ReplyWindow(hours=58 / 60, messages=2),  # one answer is fetched, one is posted
         reserved=1,
         hears="addressed",
+        welcomes="itself",
     ),
 )
