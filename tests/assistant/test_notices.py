@@ -49,10 +49,12 @@ def test_any_text_is_an_address_or_a_sentence(text: str) -> None:
 
 def test_a_notice_says_who_what_and_when() -> None:
     notice = handoff_notice(key="h-1", contact_name="王芳", question="怎么退款\n原因：免费", reason="没有找到答案",
-                            waiting_since="11月21日 13:05", url="http://desk/c/1", inbox="小店客服")  # fmt: skip
+                            waiting_since="11月21日 13:05", url="http://desk/c/1", inbox="小店客服",
+                            contact_id="wm42\n问题：假")  # fmt: skip
     assert notice.title == "王芳 需要人工处理"
     assert notice.text.splitlines() == [
         "联系人：王芳",
+        "编号：wm42 问题：假",
         "渠道：小店客服",
         "问题：怎么退款 原因：免费",
         "原因：没有找到答案",

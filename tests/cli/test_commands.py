@@ -299,6 +299,7 @@ async def test_the_doctor_names_what_is_wrong_and_its_cure(data: Path, platform:
     assert (
         levels["数据库"] == levels["pgvector"] == levels["企业微信"] == levels["行级安全"] == levels["文件存储"] == "ok"
     )
+    assert levels["事实日志"] == "ok"
     assert levels["回调"] == "warn"
 
     simulator.fail("*", errcode=60020, errmsg="not allow to access from your ip, from ip: 203.0.113.9", times=None)

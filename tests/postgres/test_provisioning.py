@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -103,6 +104,34 @@ async def test_an_ordinary_owner_is_enough_and_walls_stand(theirs: Theirs, right
         async with database.transaction(ours) as tx:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 await tx.run("insert into contact (workspace_id, name) values (%(w)s, '小红')", w=others)
+
+
+async def _told_of_facts(tmp_path: Path, url: str) -> dict[str, Any]:
+    data = tmp_path / "data"
+    data.mkdir(exist_ok=True)
+    told = await zhiban("doctor", "--json", data=data, DATABASE_URL=url)
+    (found,) = [one for one in told.json["findings"] if one["check"] == "事实日志"]
+    return dict(found)
+
+
+async def test_a_role_that_could_rewrite_facts_is_named(theirs: Theirs, tmp_path: Path) -> None:
+    url = await theirs.make("lowly", rights="nocreaterole")
+    urls = await provision_external(url)
+    await migrate(urls)
+    found = await _told_of_facts(tmp_path, url)
+    assert found["level"] == "warn"
+    assert "createrole" in found["cure"]
+    # Granted later it changes nothing for tables that are there; they serve as before.
+    await theirs.run("alter role lowly createrole")
+    assert await provision_external(url) == urls
+    async with Database(urls.app, work_size=2) as database:
+        await ensure_workspace(database, "ours", "青禾商店", "zh")
+    assert (await _told_of_facts(tmp_path, url))["level"] == "warn"
+    # Into an empty database everything comes with the second role, which is the first installation's on this server.
+    proper = await theirs.make("proper")
+    await theirs.run("grant zhiban_app to proper")
+    await migrate(await provision_external(proper))
+    assert (await _told_of_facts(tmp_path, proper))["level"] == "ok"
 
 
 async def test_it_may_be_provisioned_at_every_start_and_by_several_at_once(theirs: Theirs) -> None:

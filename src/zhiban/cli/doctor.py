@@ -137,6 +137,9 @@ async def _database(found: Settings, urls: DatabaseUrls) -> Findings:
         raise Misconfigured("The database is not of this version. Run zhiban migrate first.")
     async with App.build(found, urls).database as opened, opened.transaction(0) as tx:
         server = await tx.value("show server_version")
+        rewrites = await tx.value(
+            "select has_table_privilege('event', 'update') or has_table_privilege('event', 'delete')"
+        )
         vector = await tx.value("select extversion from pg_extension where extname = 'vector'")
     whose = _("自己的") if found.database_url else _("自带的")
     yield Finding(
@@ -154,6 +157,15 @@ async def _database(found: Settings, urls: DatabaseUrls) -> Findings:
         )
     else:
         yield Finding("pgvector", "ok", str(vector))
+    if rewrites:
+        yield Finding(
+            _("事实日志"),
+            "warn",
+            _("程序用的角色拥有各个表，可以改写和删除审计日志里的事实；回答和收发不受影响"),
+            _("让DATABASE_URL的角色有createrole，备份，恢复到一个新的空数据库里；见运维指南“使用自己的PostgreSQL”"),
+        )
+    else:
+        yield Finding(_("事实日志"), "ok", _("只能追加"))
     yield Finding(_("行级安全"), "ok", _("有效"))  # without it the database would not have been opened
 
 

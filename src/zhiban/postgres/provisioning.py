@@ -130,7 +130,17 @@ async def _app_role(connection: psycopg.AsyncConnection[tuple[object, ...]], *, 
     found = await (
         await connection.execute("select pg_has_role(current_user, %s::name, %s::text)", (APP, right))
     ).fetchone()
-    return APP if found and found[0] else None
+    return APP if found and found[0] and await _serves(connection, APP) else None
+
+
+async def _serves(connection: psycopg.AsyncConnection[tuple[object, ...]], role: str) -> bool:
+    """Whether the role may work with the tables that are there: those made before it existed are the owner's alone."""
+    asked = (
+        "select to_regclass('public.workspace') is null "
+        "or has_table_privilege(%s::name, to_regclass('public.workspace'), 'select')"
+    )
+    found = await (await connection.execute(asked, (role,))).fetchone()
+    return bool(found and found[0])
 
 
 async def _connect(dsn: str) -> psycopg.AsyncConnection[tuple[object, ...]]:
