@@ -20,8 +20,9 @@ from tests.workers.working_process import KEY
 from zhiban import bootstrap
 from zhiban.channels import gateways, socket_endpoint, sockets
 from zhiban.channels.connections import OpenInbox
-from zhiban.channels.service import connect, disconnect
+from zhiban.channels.service import connect
 from zhiban.channels.sockets import LiveSocket
+from zhiban.channels.withdrawing import disconnect
 from zhiban.container import App, ensure_default
 from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.clock import SystemClock

@@ -16,7 +16,7 @@ import pytest
 from tests.stories.conftest import Shop, running_shop, settings_for, until
 
 from zhiban import bootstrap
-from zhiban.channels import inboxes, service
+from zhiban.channels import inboxes, service, withdrawing
 from zhiban.channels.credentials import place_of_secrets
 from zhiban.container import App
 from zhiban.conversations import replies
@@ -230,13 +230,13 @@ async def test_a_secret_is_changed_without_losing_a_call(crm: Crm) -> None:
 async def test_a_paused_inbox_listens_and_is_silent(crm: Crm) -> None:
     inbox_id = await crm.inbox_id()
     async with crm.shop.work() as tx:
-        await service.pause(tx, inbox_id, now=datetime.now(UTC))
+        await withdrawing.pause(tx, inbox_id, now=datetime.now(UTC))
     await crm.program.says(XU, "怎么申请退款？")
     await crm.shop.becomes("open", XU)
     await crm.shop.idle()
     assert not crm.program.replies(XU)
     async with crm.shop.work() as tx:
-        await service.resume(tx, inbox_id, now=datetime.now(UTC))
+        await withdrawing.resume(tx, inbox_id, now=datetime.now(UTC))
     await crm.program.call({"type": "message", "contact": {"id": "u-2"}, "message": {"id": "x", "text": "运费谁出？"}})
     await until(lambda: crm.program.replies("u-2"))
 
@@ -246,7 +246,7 @@ async def test_a_removed_inbox_keeps_its_history_and_forgets_its_secret(crm: Crm
     conversation = await crm.shop.becomes("open", XU)
     inbox_id = await crm.inbox_id()
     async with crm.shop.work() as tx:
-        assert await service.remove(tx, crm.shop.app.vault, inbox_id, now=datetime.now(UTC))
+        assert await withdrawing.remove(tx, crm.shop.app.vault, inbox_id, now=datetime.now(UTC))
     ((sealed, public_id),) = await crm.shop.rows("select secrets, public_id from connection where vendor = 'webhook'")
     assert crm.shop.app.vault.open(sealed, bound_to=place_of_secrets(crm.shop.workspace_id, public_id)) == {}
     event = {"type": "message", "contact": {"id": XU}, "message": {"id": "late", "text": "在吗"}}
@@ -273,10 +273,10 @@ async def test_what_happens_to_connections_and_inboxes_is_in_the_log(crm: Crm) -
     await crm.reconnect(url="http://127.0.0.1:9/inbox")  # changes nothing
     async with crm.shop.work() as tx:
         for _ in range(2):
-            await service.pause(tx, inbox_id, now=datetime.now(UTC))
+            await withdrawing.pause(tx, inbox_id, now=datetime.now(UTC))
         for _ in range(2):
-            await service.resume(tx, inbox_id, now=datetime.now(UTC))
-        await service.remove(tx, crm.shop.app.vault, inbox_id, now=datetime.now(UTC))
+            await withdrawing.resume(tx, inbox_id, now=datetime.now(UTC))
+        await withdrawing.remove(tx, crm.shop.app.vault, inbox_id, now=datetime.now(UTC))
     rows = await crm.shop.rows(
         "select kind, data from event where kind like 'connection%%' or inbox_id = %(id)s order by id", id=inbox_id
     )

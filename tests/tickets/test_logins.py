@@ -14,7 +14,8 @@ from tests.tickets.cards import CardChat
 from tests.tickets.chat import START, group_chat
 from tests.tickets.stand import tracker_stand
 from zhiban import bootstrap
-from zhiban.channels.service import connect, disconnect
+from zhiban.channels.service import connect
+from zhiban.channels.withdrawing import disconnect
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database

@@ -23,7 +23,8 @@ from tests.integrations.wechaty.gateways import Gateway
 from tests.workers.working_process import KEY
 from zhiban import bootstrap
 from zhiban.channels import gateways as states
-from zhiban.channels.service import connect, disconnect
+from zhiban.channels.service import connect
+from zhiban.channels.withdrawing import disconnect
 from zhiban.container import App, ensure_default
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.settings import Settings, load

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from zhiban import bootstrap
-from zhiban.channels import configuring, inboxes, service
+from zhiban.channels import configuring, inboxes, withdrawing
 from zhiban.channels.connecting import checks_of, inbox_state, is_in_environment, told
 from zhiban.channels.inboxes import ConnectionRow, InboxRow
 from zhiban.channels.policy import Policy
@@ -67,7 +67,7 @@ async def list_(as_json: AsJson = False) -> None:
 async def pause(name: Which = None, as_json: AsJson = False) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await inboxes.inbox_called(tx, name)
-        await service.pause(tx, row.id, now=app.clock.now())
+        await withdrawing.pause(tx, row.id, now=app.clock.now())
     _show_changed(row, "paused", _("{name}：已暂停"), as_json=as_json)
 
 
@@ -75,7 +75,7 @@ async def pause(name: Which = None, as_json: AsJson = False) -> None:
 async def resume(name: Which = None, as_json: AsJson = False) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await inboxes.inbox_called(tx, name)
-        await service.resume(tx, row.id, now=app.clock.now())
+        await withdrawing.resume(tx, row.id, now=app.clock.now())
     _show_changed(row, "resumed", _("{name}：已恢复"), as_json=as_json)
 
 
@@ -89,7 +89,7 @@ async def remove(
         row = await inboxes.inbox_called(tx, name)
         if not yes and not typer.confirm(_("移除{name}？以后不再收发消息，会话记录保留", name=row.name), err=True):
             raise typer.Abort
-        forgotten = await service.remove(tx, app.vault, row.id, now=app.clock.now())
+        forgotten = await withdrawing.remove(tx, app.vault, row.id, now=app.clock.now())
         (connection,) = [each for each in await inboxes.connections(tx) if each.id == row.connection_id]
         described = is_in_environment(bootstrap.CHANNELS.get(connection.vendor), app.settings, connection)
     _show_changed(row, "removed", _("{name}：已移除"), as_json=as_json)

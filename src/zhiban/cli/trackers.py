@@ -11,7 +11,8 @@ import typer
 from zhiban import bootstrap
 from zhiban.channels import inboxes
 from zhiban.channels.connecting import callback_path, checks_of, told
-from zhiban.channels.service import connect, disconnect
+from zhiban.channels.service import connect
+from zhiban.channels.withdrawing import disconnect
 from zhiban.cli.app import AsJson, Exit, _, command, say, settings, show_json, show_table, tracker
 from zhiban.cli.connecting import Name, declare
 from zhiban.cli.runtime import open_app, workspace_of

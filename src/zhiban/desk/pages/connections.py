@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Form, Query
 from fastapi.responses import Response
 from markupsafe import Markup
 
-from zhiban.channels import gateways, inboxes, service
+from zhiban.channels import gateways, inboxes, service, withdrawing
 from zhiban.channels.accounts import find_accounts, take_accounts
 from zhiban.channels.connecting import checks_of, is_in_environment, told
 from zhiban.channels.gateways import Gateway
@@ -319,6 +319,6 @@ async def remove(page: ManagingInboxes, connection_id: int) -> Response:
     async with page.transaction() as tx:
         row = await inboxes.access_connection(tx, known(connection_id))
         await page.check_may_change(tx, row.id)
-        await service.disconnect(tx, page.setup.vault, row.id, by=page.actor, now=page.now)
+        await withdrawing.disconnect(tx, page.setup.vault, row.id, by=page.actor, now=page.now)
     page.checks.forget(page.agent.workspace_id, row.id)
     return page.back(HERE)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form
 from fastapi.responses import Response
 
-from zhiban.channels import configuring, inboxes, service
+from zhiban.channels import configuring, inboxes, withdrawing
 from zhiban.channels.connecting import inbox_state, is_in_environment
 from zhiban.desk.page import known
 from zhiban.desk.pages.connections import HERE
@@ -138,7 +138,7 @@ async def link(page: ManagingInboxes, inbox_id: int, scene: Annotated[str, Form(
 async def pause(page: ManagingInboxes, inbox_id: int) -> Response:
     async with page.transaction() as tx:
         row = await inboxes.access_inbox(tx, known(inbox_id))
-        await service.pause(tx, row.id, by=page.actor, now=page.now)
+        await withdrawing.pause(tx, row.id, by=page.actor, now=page.now)
     return page.back(f"{HERE}/{row.id}")
 
 
@@ -146,7 +146,7 @@ async def pause(page: ManagingInboxes, inbox_id: int) -> Response:
 async def resume(page: ManagingInboxes, inbox_id: int) -> Response:
     async with page.transaction() as tx:
         row = await inboxes.access_inbox(tx, known(inbox_id))
-        await service.resume(tx, row.id, by=page.actor, now=page.now)
+        await withdrawing.resume(tx, row.id, by=page.actor, now=page.now)
     return page.back(f"{HERE}/{row.id}")
 
 
@@ -154,7 +154,7 @@ async def resume(page: ManagingInboxes, inbox_id: int) -> Response:
 async def restore(page: ManagingInboxes, inbox_id: int) -> Response:
     """Take it into use again."""
     async with page.transaction() as tx:
-        await service.restore(tx, known(inbox_id), by=page.actor, now=page.now)
+        await withdrawing.restore(tx, known(inbox_id), by=page.actor, now=page.now)
     return page.back(f"{HERE}/{inbox_id}")
 
 
@@ -162,6 +162,6 @@ async def restore(page: ManagingInboxes, inbox_id: int) -> Response:
 async def remove(page: ManagingInboxes, inbox_id: int) -> Response:
     async with page.transaction() as tx:
         row = await inboxes.access_inbox(tx, known(inbox_id))
-        if await service.remove(tx, page.setup.vault, row.id, by=page.actor, now=page.now):
+        if await withdrawing.remove(tx, page.setup.vault, row.id, by=page.actor, now=page.now):
             await page.check_may_change(tx, row.connection_id)
     return page.back(HERE)

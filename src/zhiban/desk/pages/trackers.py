@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Query
 from fastapi.responses import Response
 
-from zhiban.channels import inboxes, service
+from zhiban.channels import inboxes, service, withdrawing
 from zhiban.channels.connecting import checks_of, told
 from zhiban.channels.inboxes import ConnectionRow
 from zhiban.channels.pausing import pause_connection, resume_connection
@@ -363,6 +363,6 @@ async def remove(page: ManagingTrackers, tracker_id: int) -> Response:
     """Forget its credentials, and file nothing there any more."""
     async with page.transaction() as tx:
         row = await inboxes.access_connection(tx, known(tracker_id), part="tracker")
-        await service.disconnect(tx, page.setup.vault, row.id, by=page.actor, now=page.now)
+        await withdrawing.disconnect(tx, page.setup.vault, row.id, by=page.actor, now=page.now)
     page.checks.forget(page.agent.workspace_id, row.id)
     return page.back(HERE)
