@@ -34,6 +34,7 @@ from zhiban.tickets.repositories import RepositoryLink, access_repository, find_
 
 GATHERED = timedelta(seconds=60)
 MESSAGES_A_MINUTE = 6
+NEW = timedelta(days=3)  # trackers repeat for no longer what did not reach us
 LIST_HOUR = 9  # in the group's own time: when the daily list is told
 TEXT_CHARACTERS = 2000  # kept of what somebody wrote
 TOLD_CHANGES = ("opened", "closed", "reopened", "labels", "assignees")
@@ -112,6 +113,8 @@ async def note_change(tx: Transaction, event: IssueChanged) -> None:
     if event.change not in TOLD_CHANGES or event.confidential:
         return
     issue = await access_issue(tx, event.issue_id)
+    if event.change == "opened" and event.at - issue.created_at > NEW:
+        return  # it was there before: somebody edited, labelled or locked it, which is how we know of it
     kind, text = _CHANGES.get(event.change, event.change), ""
     if event.change in _CHANGES:
         text = Texts("zh")("、").join(issue.labels if kind == "labeled" else issue.assignees)

@@ -220,6 +220,7 @@ async def note(
     issue: Issue,
     *,
     actor: TrackerUser | None = None,
+    action: str = "",
     call_id: int | None = None,
     quietly: bool = False,
     now: datetime,
@@ -227,8 +228,9 @@ async def note(
     """Know the issue as the tracker has it, and tell what is different. Returns its row.
 
     What is older than what we know changes nothing, so that what arrives late, twice or out of order tells nothing.
-    `actor` did it. `quietly` is for issues of before our time. What is confidential is none of ours, None where it was
-    unknown, and as if it had been taken away where it was known; of what we opened ourselves only its tickets hear.
+    `actor` did it, and the tracker calls it `action`. `quietly` is for issues of before our time. What is confidential
+    is none of ours, None where it was unknown, and as if it had been taken away where it was known; of what we opened
+    ourselves only its tickets hear.
     """
     before = await issue_numbered(tx, repository_id, issue.number, lock=True)
     if before is None:
@@ -266,7 +268,7 @@ async def note(
             call_id=call_id,
             confidential=issue.confidential,
         )
-        for change in _changes(before, issue)
+        for change in _changes(before, issue, action)
     ]
     await event_log.append(tx, *facts)
     return issue_id
@@ -275,7 +277,9 @@ async def note(
 Change = Literal["opened", "closed", "reopened", "edited", "labels", "assignees", "locked", "unlocked", "removed"]
 
 
-def _changes(before: IssueRow | None, issue: Issue) -> list[Change]:
+def _changes(before: IssueRow | None, issue: Issue, action: str) -> list[Change]:
+    if before is None and action == "reopened":
+        return ["reopened"]
     if before is None or before.removed_at is not None:
         return ["opened", *(("closed",) if issue.state == "closed" else ())]
     found: list[Change] = []

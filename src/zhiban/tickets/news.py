@@ -64,7 +64,8 @@ async def _take_in(tx: Transaction, connection_id: int, news: TrackerNews, *, no
             action=news.action,
             title=news.issue.title,
         )
-    issue_id = await issues.note(tx, repository_id, news.issue, actor=news.actor, call_id=call_id, now=now)
+    did = news.action if news.comment is None else ""
+    issue_id = await issues.note(tx, repository_id, news.issue, actor=news.actor, action=did, call_id=call_id, now=now)
     if issue_id is None:
         return
     if news.comment is None:
