@@ -15,6 +15,7 @@ from tests.browser import Visit
 from tests.desk.conftest import Site
 from tests.desk.test_accessibility import faults
 from tests.desk.test_browser import opened
+from tests.desk.walking import addresses
 
 PICTURES = os.environ.get("ZHIBAN_PICTURES", "")
 
@@ -38,6 +39,24 @@ async def test_it_offers_what_is_called_so_and_only_what_one_may_see(site: Site)
     assert "/settings/macros" not in (await nobody.get("/command")).text
     for typed in ("周予", f"{zhou}", "gunzip"):
         assert "/conversations/" not in (await nobody.get(f"/command?q={typed}")).text
+
+
+async def test_it_finds_every_page_of_the_settings_that_their_rail_shows_and_no_other(site: Site) -> None:
+    def in_rail(page: str) -> set[str]:
+        return set(re.findall(r'<a class="nav" href="([^"]+)"', page.split('id="rail"')[1].split("</aside>")[0]))
+
+    for role in ("owner", "admin", "supervisor", "agent", "read_only"):
+        async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+            await tx.run("update agent set role = %(role)s where id = %(id)s", role=role, id=site.seed.agents["陈默"])
+        agent = await site.signed_in("chenmo")
+        bar = set(re.findall(r'role="option" tabindex="-1" href="([^"]+)"', (await agent.get("/command")).text))
+        rail = in_rail((await agent.get("/settings/labels")).text)
+        assert "/settings/labels" in rail
+        assert {one for one in bar if one.startswith("/settings/")} - {"/settings/teams", "/settings/health"} == rail
+        if role == "owner":
+            routes = {one.removeprefix("GET ") for one in addresses(site) if one.startswith("GET /settings/")}
+            pages = {one for one in routes if one.count("/") == 2 and "{" not in one}
+            assert (pages | {"/tickets"}) <= bar
 
 
 async def do(page: Page, typed: str, choice: str) -> None:

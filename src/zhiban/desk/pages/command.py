@@ -25,29 +25,18 @@ router = APIRouter(include_in_schema=False)
 SHOWN = 5
 _NUMBER = re.compile(r"#?(\d{1,18})")
 
-# Address, words, icon, and what somebody must be allowed to do to find anything there.
+# Address, words, icon, and what somebody must be allowed to do to find anything there. The pages of the settings come
+# from the list that their rail shows, `settings/pages.html`.
 PAGES: tuple[tuple[str, str, str, Permission | None], ...] = (
     ("/?queue=mine", mark("我的会话"), "inbox", None),
     ("/?queue=unassigned", mark("未分配的会话"), "user-off", None),
     ("/?queue=assistant", mark("助手接待的会话"), "sparkle", None),
     ("/?queue=all", mark("全部会话"), "messages", None),
     ("/search", mark("搜索消息和联系人"), "search", None),
+    ("/tickets", mark("工单"), "flag", None),
     ("/knowledge", mark("知识"), "book", None),
     ("/rules", mark("规则"), "bolt", None),
     ("/reports", mark("洞察"), "chart", Permission.SEE_REPORTS),
-    ("/settings/labels", mark("标签"), "tag", None),
-    ("/settings/snippets", mark("快捷回复"), "reply", Permission.ANSWER),
-    ("/settings/macros", mark("宏"), "bolt", Permission.ANSWER),
-    ("/settings/flows", mark("流程"), "messages", None),
-    ("/settings/contact-fields", mark("联系人资料项"), "user", None),
-    ("/settings/conversation-fields", mark("会话资料项"), "edit", None),
-    ("/settings/views", mark("视图"), "inbox", None),
-    ("/settings/inboxes", mark("收件箱和渠道"), "inbox", Permission.MANAGE_INBOXES),
-    ("/settings/audit", mark("操作记录"), "clock", Permission.SEE_AUDIT),
-    ("/settings/tokens", mark("接口令牌"), "plug", Permission.MANAGE_INBOXES),
-    ("/settings/notifiers", mark("转人工通知"), "send", Permission.MANAGE_INBOXES),
-    ("/settings/sessions", mark("同事的登录"), "lock", Permission.MANAGE_PEOPLE),
-    ("/settings/people", mark("团队"), "users", None),
     ("/settings/teams", mark("小组"), "users", None),
     ("/settings/health", mark("运行状况"), "heart", None),
     ("/notifications", mark("提醒"), "message", None),
@@ -63,7 +52,7 @@ async def command(request: Request, agent: CurrentAgent, q: Annotated[str, Query
     viewer = auth.viewer(request, agent)
     if not q.strip():
         pages = [page for page in PAGES if page[3] is None or agent.access.may(page[3])]
-        return auth.renderer.answer("command/bar.html", viewer, pages=pages, looks=_looks(viewer))
+        return auth.renderer.answer("command/bar.html", viewer, pages=pages, may=agent.access.may, looks=_looks(viewer))
     asked, now = word_search.query(q), auth.clock.now()
     numbered: FoundConversation | None = None
     contacts: list[ContactHit] = []
