@@ -164,6 +164,7 @@ ADDRESSES: dict[str, Entry] = {
     "GET /desk/files/{file_id}": Entry(answers=NOW_NOT),
     "POST /desk/files/{file_id}/remove": Entry(answers=NOW_NOT),
     "GET /me": Entry(),
+    "POST /me/name": Entry(form={"name": "陈默"}),
     "POST /me/password": Entry(form={"current": "x", "new": "y"}, answers=(422,)),
     "GET /me/second-factor": Entry(),
     "POST /me/second-factor": Entry(form={"code": "000000"}, answers=(422,)),

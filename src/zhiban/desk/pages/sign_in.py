@@ -10,9 +10,10 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from zhiban.desk.checks import chrome_of
+from zhiban.events import Actor
 from zhiban.kit.db import NO_WORKSPACE
 from zhiban.kit.errors import Conflict, ZhibanError
-from zhiban.people import second_factor, service
+from zhiban.people import agents, second_factor, service
 from zhiban.people import sessions as own
 from zhiban.people.auth import (
     COOKIE,
@@ -213,7 +214,9 @@ async def preferences(
     return response
 
 
-async def _me_page(request: Request, agent: SignedInAgent, *, status: int = 200, trouble: str = "") -> Response:
+async def _me_page(
+    request: Request, agent: SignedInAgent, *, status: int = 200, trouble: str = "", name_trouble: str = ""
+) -> Response:
     auth = auth_of(request)
     async with auth.database.page_transaction(agent.workspace_id) as tx:
         token = request.cookies.get(COOKIE, "")
@@ -233,12 +236,27 @@ async def _me_page(request: Request, agent: SignedInAgent, *, status: int = 200,
         ways=ways,
         linked=linked,
         trouble=trouble,
+        name_trouble=name_trouble,
     )
 
 
 @router.get("/me")
 async def me(request: Request, agent: CurrentAgent) -> Response:
     return await _me_page(request, agent)
+
+
+@router.post("/me/name")
+async def change_name(
+    request: Request, agent: CurrentAgent, name: Annotated[str, Form(max_length=80)] = ""
+) -> Response:
+    """What colleagues and contacts read; the name in what was done before changes along."""
+    auth = auth_of(request)
+    if not name.strip():
+        trouble = auth.viewer(request, agent).texts("名字不能空着。")
+        return await _me_page(request, agent, status=422, name_trouble=trouble)
+    async with auth.database.page_transaction(agent.workspace_id) as tx:
+        await agents.change(tx, agent.id, name=name, by=Actor("agent", agent.id), now=auth.clock.now())
+    return RedirectResponse("/me", status_code=303)
 
 
 @router.post("/me/password")
