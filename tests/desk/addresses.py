@@ -68,6 +68,7 @@ ADDRESSES: dict[str, Entry] = {
     "GET /join/{token}": Entry("everybody", answers=NOW_NOT),
     "POST /join/{token}": Entry("everybody", {"password": "x"}, NOW_NOT),
     "GET /": Entry(),
+    "POST /first-steps/close": Entry(),
     "GET /desk/list": Entry(),
     "GET /desk/rows": Entry(),
     "GET /search": Entry(),

@@ -37,22 +37,38 @@ async def test_they_are_ticked_one_by_one_and_go_when_all_are(site: Site, tmp_pa
     database, now = site.seed.database, site.seed.clock.now()
     workspace = await new_workspace(database, "new", "新的")
     owner = await colleague(site, workspace, "li", Role.OWNER)
-    assert await done(owner) == [False, False, False, False]
+    assert await done(owner) == [False, False, False, False, False]
     script = Script(workspace_id=workspace, limits=LIMITS)
     script.inbox = await open_inbox(database, workspace, public_id="new")
-    assert await done(owner) == [True, False, False, False]
+    assert await done(owner) == [True, False, False, False, False]
     agent = await colleague(site, workspace, "wang", Role.AGENT)
-    assert await done(owner) == [True, False, True, False]
+    assert await done(owner) == [True, False, True, False, False]
     assert await done(agent) == []  # who cannot do them is not told to
     (tmp_path / "faq.md").write_text("# 常见问题\n\n## 怎么退款？\n\n在订单里点退款。\n")
     await knowledge.import_paths(database, workspace, "default", [tmp_path / "faq.md"], now=now)
-    assert await done(owner) == [True, True, True, False]
+    assert await done(owner) == [True, True, True, False, False]
     async with database.transaction(workspace) as tx:
         await script.says(tx, "周予安", "怎么退款", at=now)
-        await service.resolve(tx, script.conversations["周予安"], by=ASSISTANT, now=now)
+        await service.hand_off(tx, script.conversations["周予安"], reason="asked", actor=ASSISTANT, now=now)
+    assert await done(owner) == [True, True, True, True, False]  # it stays, though there is work
+    assert (await owner.post("/me/notifications", {"minutes": "10", "waiting.page": "on"})).status == 303
     assert await done(owner) == []
-    assert "没有人在等您，喝口水。" in (await owner.get("/")).text
+    assert "没有人在等您。看看未分配里的1个会话。" in (await owner.get("/")).text
 
 
-async def test_a_desk_with_work_shows_none(site: Site) -> None:
-    assert await done(await site.signed_in()) == []
+async def test_whoever_closes_them_sees_them_no_more(site: Site) -> None:
+    workspace = await new_workspace(site.seed.database, "new", "新的")
+    owner = await colleague(site, workspace, "li", Role.OWNER)
+    admin = await colleague(site, workspace, "bai", Role.ADMIN)
+    assert len(await done(owner)) == 5
+    assert "不再显示" in (await owner.get("/")).text
+    assert (await owner.post("/first-steps/close", {})).status == 303
+    assert await done(owner) == []
+    assert len(await done(admin)) == 5  # what one has closed, others may still need
+
+
+async def test_being_told_is_each_ones_own(site: Site) -> None:
+    owner = await site.signed_in()
+    assert (await done(owner))[-1] is False
+    assert (await owner.post("/me/notifications", {"minutes": "10"})).status == 303
+    assert (await done(owner))[-1] is True

@@ -1,15 +1,15 @@
-"""What is left to do before the first contact is served: shown on an empty desk to whoever can do it."""
+"""What is left to do before the first contact is served well: shown to whoever can do it until it is done or closed."""
 
 from __future__ import annotations
 
 from zhiban.channels import inboxes
-from zhiban.conversations.list_models import Counts
 from zhiban.conversations.lists import has_conversations
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.knowledge import service as knowledge
-from zhiban.people.agents import agent_rows
+from zhiban.notifications.queries import has_chosen
+from zhiban.people.agents import agent_rows, has_closed_steps
 from zhiban.people.permissions import Access, Permission
 
 
@@ -23,9 +23,14 @@ class FirstStep:
     done: bool
 
 
-async def first_steps(tx: Transaction, access: Access, counts: Counts) -> tuple[FirstStep, ...]:
-    """The steps, none where all are done, where conversations are open, or where the agent cannot do them."""
-    if counts != Counts() or not (access.may(Permission.MANAGE_INBOXES) and access.may(Permission.MANAGE_PEOPLE)):
+def may_do_steps(access: Access) -> bool:
+    """Whether this agent can do all of them."""
+    return access.may(Permission.MANAGE_INBOXES) and access.may(Permission.MANAGE_PEOPLE)
+
+
+async def first_steps(tx: Transaction, access: Access) -> tuple[FirstStep, ...]:
+    """The steps, none where all are done, or where the agent cannot do them or has closed them."""
+    if not may_do_steps(access) or await has_closed_steps(tx, access.agent_id):
         return ()
     connected = any(row.removed_at is None for row in await inboxes.connections(tx))
     colleagues = len(await agent_rows(tx)) > 1
@@ -48,6 +53,12 @@ async def first_steps(tx: Transaction, access: Access, counts: Counts) -> tuple[
             mark("用手机问一个问题，会话会出现在这里"),
             "/settings/inboxes",
             await has_conversations(tx),
+        ),
+        FirstStep(
+            mark("让自己听得见"),
+            mark("有人在等时怎样提醒您：看一遍，按“保存”"),
+            "/me/notifications",
+            await has_chosen(tx, access.agent_id),
         ),
     )
     return () if all(step.done for step in steps) else steps

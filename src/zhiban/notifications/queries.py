@@ -142,6 +142,14 @@ async def count_unread(tx: Transaction, access: Access, *, most: int = 100) -> i
     )
 
 
+async def has_chosen(tx: Transaction, agent_id: int) -> bool:
+    """Whether this agent has looked at how they are told, and kept or changed it."""
+    found = await tx.value(
+        "select exists (select from notification_setting where agent_id = %(agent)s)", agent=agent_id
+    )
+    return bool(found)
+
+
 async def notification(tx: Transaction, access: Access, notification_id: int) -> NotificationRow | None:
     """One of this agent's; None where there is none that they see (any more)."""
     return await tx.object(

@@ -74,6 +74,20 @@ async def agent_rows(tx: Transaction) -> list[AgentRow]:
     return await tx.objects(AgentRow, _COLLEAGUES + order)
 
 
+async def has_closed_steps(tx: Transaction, agent_id: int) -> bool:
+    """Whether this agent does not want to see any more what is left to do at first."""
+    return bool(await tx.value("select steps_closed_at is not null from agent where id = %(id)s", id=agent_id))
+
+
+async def close_steps(tx: Transaction, agent_id: int, *, now: datetime) -> None:
+    """This agent has seen what is left to do at first, and does not want to see it any more."""
+    await tx.run(
+        "update agent set steps_closed_at = %(now)s where id = %(id)s and steps_closed_at is null",
+        id=agent_id,
+        now=now,
+    )
+
+
 async def locale_of_agent(tx: Transaction, agent_id: int) -> Locale:
     """The language that an agent chose; Chinese where they chose none."""
     return to_locale(await tx.value("select locale from agent where id = %(id)s", id=agent_id))

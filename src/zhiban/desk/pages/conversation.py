@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Form
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from zhiban.assistant import learning
 from zhiban.assistant.learning import SuggestionRef
@@ -51,6 +51,7 @@ from zhiban.kit import rich_text
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.notifications.service import read_about
+from zhiban.people.agents import close_steps
 from zhiban.people.permissions import check_may_answer
 from zhiban.people.teams import access_team
 from zhiban.web.render import wants_part
@@ -97,8 +98,16 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
 async def desk_page(desk: CurrentRequest, limit: Limited = ROWS) -> Response:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         shown = await desk.list(tx, limit=limit)
-        steps = await first_steps(tx, desk.access, shown.counts)
+        steps = await first_steps(tx, desk.access)
     return await desk.answer("desk/desk.html", list=shown, first_steps=steps)
+
+
+@router.post("/first-steps/close")
+async def close_first_steps(desk: CurrentRequest) -> Response:
+    """Show this agent no more what is left to do at first. Whoever never sees it has nothing to close."""
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await close_steps(tx, desk.agent.id, now=desk.auth.clock.now())
+    return RedirectResponse("/", status_code=303)
 
 
 @router.get("/desk/list")
