@@ -1,4 +1,4 @@
-"""Facts about our own people: their sign-ins, accounts, presence and teams."""
+"""Facts about our own people: their sign-ins, accounts, presence, teams, and the tokens of their programs."""
 
 from __future__ import annotations
 
@@ -195,3 +195,15 @@ class LoginLinked(Event):
 class LoginUnlinked(Event):
     agent_id: int
     provider_id: int
+
+
+class ApiTokenCreated(Event):
+    token_id: int
+    name: str
+    scopes: tuple[str, ...] = ()
+    inbox_ids: tuple[int, ...] | None = None  # None: every inbox
+
+
+class ApiTokenRevoked(Event):
+    token_id: int
+    name: str

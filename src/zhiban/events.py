@@ -110,6 +110,8 @@ from zhiban.event_people import (
     AgentInvited,
     AgentJoined,
     AgentWentOffline,
+    ApiTokenCreated,
+    ApiTokenRevoked,
     AvailabilityChosen,
     JoinLinkCreated,
     LoginLinked,
@@ -200,6 +202,7 @@ __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReo
 __all__ += ["TicketChanged", "TicketCommented", "TicketDraftEnded", "TicketDrafted", "TicketLinked", "TicketOpened"]
 __all__ += ["TicketMessagesAdded", "TicketRemindersChanged", "TicketUndone", "TicketUnlinked", "TicketWatchersChanged"]
 __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDisabled", "AgentEnabled", "AgentInvited"]
+__all__ += ["ApiTokenCreated", "ApiTokenRevoked"]
 __all__ += ["AgentJoined", "AgentWentOffline", "AvailabilityChosen", "JoinLinkCreated", "PasswordChanged"]
 __all__ += ["RecoveryCodeUsed", "RecoveryCodesCreated", "SecondFactorEnrolled", "SecondFactorFailed"]
 __all__ += ["SecondFactorRemoved", "SecondFactorRequired"]
@@ -482,21 +485,6 @@ class EntrySkipped(Event):
     inbox_id: int
     what: str
     external_id: str = ""
-
-
-# ------------------------------------------------------------------------------------- what programs and people took
-
-
-class ApiTokenCreated(Event):
-    token_id: int
-    name: str
-    scopes: tuple[str, ...] = ()
-    inbox_ids: tuple[int, ...] | None = None  # None: every inbox
-
-
-class ApiTokenRevoked(Event):
-    token_id: int
-    name: str
 
 
 _ABSTRACT = (Event, ConversationEvent, StatusChanged, MessageFact)

@@ -13,13 +13,13 @@ from zhiban.automation.definition import BadDefinition
 from zhiban.automation.flow_definition import SILENT_LABELS, FlowDefinition, load_flow
 from zhiban.automation.flow_queries import FlowRow
 from zhiban.automation.flow_trial import PICTURE, FlowTrial, try_flow
-from zhiban.automation.wording import Names, RuleWording
+from zhiban.automation.wording import CONTACT_FIELD_LABELS, Names, RuleWording
 from zhiban.conversations.access import access_conversation_to_answer, visible
 from zhiban.conversations.attributes import conversation_fields
 from zhiban.conversations.queries import contact_names
 from zhiban.desk import flow_form, rule_labels
 from zhiban.desk.editor_page import EditorPage
-from zhiban.desk.labels import CONTACT_FIELD_LABELS, FLOW_OUTCOMES
+from zhiban.desk.labels import FLOW_OUTCOMES
 from zhiban.desk.request import CurrentRequest, Toast
 from zhiban.desk.rule_form import Draft
 from zhiban.events import DIRECT, Actor
