@@ -34,6 +34,7 @@ RULES = {
 NO_PAGE = {
     "/attachments/{attachment_id}",
     "/attachments/{attachment_id}/playback",
+    "/desk/action-files/{file_id}",
     "/desk/files/{file_id}",
     "/login/sso/{workspace_id}/{provider_id}",
     "/me/logins/{provider_id}",

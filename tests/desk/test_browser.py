@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser import Visit, holds
 from tests.desk.conftest import Site
@@ -79,6 +79,22 @@ async def test_a_message_arrives_without_a_reload_and_focus_stays(site: Site, en
     await expect(page.locator("#rows")).to_contain_text("新来的一句")
     await expect(page.locator(BOX)).to_have_value("正在写")
     assert await page.evaluate("document.documentElement.dataset.mine") == "same page"
+
+
+async def test_what_is_said_while_a_conversation_is_being_opened_is_on_the_screen(site: Site, enter: Visit) -> None:
+    """The answer that opens it is older than the news, and comes after it."""
+    page = await enter()
+
+    async def late(route: Route) -> None:
+        answer = await route.fetch()
+        before = await page.evaluate("document.documentElement.dataset.live || ''")
+        await says(site, "周予安", "趁着打开说的")
+        await holds(page, f"(document.documentElement.dataset.live || '') !== '{before}'")
+        await route.fulfill(response=answer)
+
+    await page.route(re.compile(r"/conversations/\d+\?"), late, times=1)
+    await opened(page, "周予安")
+    await expect(page.locator("#messages")).to_contain_text("趁着打开说的")
 
 
 async def test_rows_wait_while_the_pointer_is_over_them(site: Site, enter: Visit) -> None:

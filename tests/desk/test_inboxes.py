@@ -200,6 +200,6 @@ async def test_each_is_sent_to_the_settings_that_are_theirs(site: Site) -> None:
     assert "/settings/inboxes" not in (await agent.get("/settings/people")).text
     rail = (await owner.get("/settings/inboxes")).text.partition('id="rail"')[2].partition("</aside>")[0]
     addresses = re.findall('href="(/settings/[^"]+)"', rail)
-    assert len(addresses) == 17
+    assert len(addresses) == 18
     for address in addresses:
         assert '<a class="dock__a" href="/settings" aria-current="page">' in (await owner.get(address)).text, address

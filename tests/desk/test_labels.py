@@ -77,7 +77,8 @@ def test_every_reason_has_words_or_needs_none() -> None:
 
 
 def test_every_failure_has_words_and_no_other() -> None:
-    assert set(FAILURE_LABELS) == {refusal.value for refusal in Refusal}
+    # The last is why an idle conversation was resolved without its words.
+    assert set(FAILURE_LABELS) == {*(refusal.value for refusal in Refusal), "paused"}
 
 
 def test_every_status_queue_and_tab_has_its_name() -> None:

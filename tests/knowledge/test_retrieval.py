@@ -237,6 +237,7 @@ async def test_a_server_without_the_mark_compares_everything(
     db: Database, workspace: int, sample_base: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrieval, "SMALLEST_BUDGET", 5)
+    monkeypatch.setattr(retrieval, "BUDGET_OF_ROOT", 0)
     async with db.transaction(workspace) as tx:
         base = await queries.base(tx, sample_base)
         marked = await build_query(tx, base, standalone("机场店的营业时间"))

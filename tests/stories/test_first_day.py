@@ -58,6 +58,8 @@ async def test_from_the_setting_up_to_the_contact_who_comes_back(shop: Shop, vis
     await shop.says(LI, "还没有消息吗", answers=0)
     await lin.click(ROW)
     await expect(lin.locator("#messages")).to_contain_text("还没有消息吗")
+    await lin.reload()  # what stands there from the beginning counts as read at once
+    await lin.wait_for_selector("html[data-ready]")
     await lin.keyboard.press("Alt+e")
     await expect(lin.locator(".toast").last).to_contain_text("已解决")
     resolved = await shop.becomes("resolved")

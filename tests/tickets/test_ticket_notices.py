@@ -36,7 +36,9 @@ async def colleague(chat: Chat, name: str, number: int) -> int:
     async with chat.database.transaction(chat.workspace_id) as tx:
         agent = await add_agent(tx, email=f"a{number}@qinghe.example", name=name, role=Role.AGENT, password_hash=None)
         ways = {**DEFAULT_WAYS, NotificationKind.TICKET: [Way.PAGE, Way.PERSONAL]}
-        await notifications.choose(tx, agent, ways=ways, address=f"telegram:{number}", waiting_minutes=9)
+        await notifications.choose(
+            tx, agent, ways=ways, address=f"telegram:{number}", waiting_minutes=9, now=chat.clock.now()
+        )
     return agent
 
 

@@ -79,7 +79,7 @@ function range(to, on) {
   last = to;
 }
 
-// When something happened last in these, as their rows show it, or did when all were chosen.
+// When something happened last in these, as shown in the list.
 function seen(ids) {
   const rows = new Map(boxes().map((box) => [box.value, Number(box.dataset.seen)]));
   return ids.split(",").map((id) => [id, Math.max(rows.get(id) ?? matching?.seen?.[id] ?? 0, told.get(id) ?? 0)])

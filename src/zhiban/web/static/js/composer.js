@@ -289,7 +289,7 @@ export function send() {
   post(node, id, mode, text, key, { files, quote: mode === "reply" ? quotes.take() : null });
 }
 
-// What may end the conversation says how far it was read: what the contact wrote since is not resolved away.
+// Whoever ends a conversation says how far they have read.
 const ENDING = /^\/conversations\/\d+\/(resolve|macros\/\d+)$/;
 const ends = (ctx) => ctx?.request?.method === "POST" && ENDING.test(new URL(ctx.request.action, location.origin).pathname);
 

@@ -158,8 +158,10 @@ document.addEventListener("htmx:after:request", (event) => {
   } else if (ctx?.request?.method === "POST") live.refreshList(true); // what I did myself may move rows at once
 });
 
+document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => { ctx.askedAt = performance.now(); });
+
 let shown = live.thread(); // morphing keeps the node, opening another conversation replaces it
-document.addEventListener("htmx:after:swap", () => {
+document.addEventListener("htmx:after:swap", ({ detail }) => {
   composer.settle();
   composer.measure();
   showCurrent();
@@ -168,6 +170,8 @@ document.addEventListener("htmx:after:swap", () => {
     const before = Number(shown?.dataset.id || 0);
     shown = live.thread();
     opened(before);
+    // It may be older than what was said while it was on its way.
+    if (live.changedSince(live.openId(), detail?.ctx?.askedAt ?? 0)) live.refreshThread();
     return;
   }
   if (stuck && oldest() === first) {

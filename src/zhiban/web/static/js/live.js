@@ -18,6 +18,7 @@ let listTook = 0; // how long that took, in ms
 let waitTimer = 0;
 let threadTimer = 0;
 let sleepTimer = 0;
+const changedAt = new Map(); // by conversation, 0: all of them
 
 export const thread = () => document.getElementById("thread");
 export const openId = () => Number(thread()?.dataset.id || 0);
@@ -85,6 +86,9 @@ export function refreshThread() {
   }, 20);
 }
 
+// Whether it changed after that moment: what was asked for then may not show it.
+export const changedSince = (id, at) => Math.max(changedAt.get(id) ?? 0, changedAt.get(0) ?? 0) >= at;
+
 function offline(is) {
   const strip = document.getElementById("strip");
   const line = document.getElementById("offline");
@@ -117,6 +121,7 @@ function connect() {
     if (said.presence) document.dispatchEvent(new Event("desk:presence"));
     if (said.notified) document.dispatchEvent(new Event("desk:notified"));
     if (!said.everything && !said.conversations.length) return;
+    for (const id of said.everything ? [0] : said.conversations) changedAt.set(id, performance.now());
     refreshList(false, said.mine, said.spread);
     if (said.everything || said.conversations.includes(openId())) refreshThread();
   });
