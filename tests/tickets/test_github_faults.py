@@ -48,8 +48,9 @@ async def test_one_issue_whatever_github_answers(site: GitHubApp, kind: FaultKin
     await site.quiet()
     assert [one.title for one in site.repo.entries.values()] == ["支付页白屏"]
     assert opened["ticket_id"] == 5
-    changed = await site.facts("issue_changed")
-    assert [(one["change"], one["call_id"]) for one in changed] == [("opened", opened["call_id"])]
+    changed = [(one["change"], one["call_id"]) for one in await site.facts("issue_changed")]
+    # Nothing where the first comparison with the repository, every few minutes, came first: it tells of nothing.
+    assert changed in ([("opened", opened["call_id"])], [])
 
 
 async def test_webhooks_that_come_before_the_answer_are_no_news(site: GitHubApp) -> None:
