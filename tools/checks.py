@@ -124,6 +124,8 @@ def _wrong_npm_lock(path: Path) -> Iterator[str]:
     for name, package in packages.items():
         if "resolved" in package:
             yield f"{path.relative_to(ROOT)}: {name} has an address; run npm install with frontend/.npmrc in place"
+        if "funding" in package:
+            yield f"{path.relative_to(ROOT)}: {name} names where to give money, an address as well; take it out"
         if name and "integrity" not in package:
             yield f"{path.relative_to(ROOT)}: {name} has no integrity hash"
 
