@@ -9,12 +9,11 @@ from pydantic import Field
 from zhiban.automation.action_context import ActionContext, Outcome
 from zhiban.automation.condition_fields import Id
 from zhiban.automation.parts import RulePart, rule_part
-from zhiban.automation.texts import OptionalTemplate, filled
+from zhiban.automation.telling_actions import say_to_contact
+from zhiban.automation.texts import OptionalTemplate
 from zhiban.automation.wording import RuleWording
-from zhiban.conversations import replies
 from zhiban.conversations.action_files import files_to_send
 from zhiban.conversations.draft_files import MOST_FILES
-from zhiban.conversations.outbox import key_for
 
 
 @rule_part
@@ -28,32 +27,7 @@ class SendAttachmentAction(RulePart):
 
     async def run(self, do: ActionContext) -> Outcome:
         files = await files_to_send(do.tx, tuple(dict.fromkeys(self.files)), do.limits)
-        text = filled(self.text, do.facts)
-        if do.actor.kind == "agent" and do.actor.id is not None:
-            await replies.reply(
-                do.tx,
-                do.conversation_id,
-                text=text,
-                attached=files,
-                by=do.actor.id,
-                client_key=f"{do.key}-{do.position}",
-                limits=do.limits,
-                now=do.now,
-                cause=do.cause,
-            )
-            return "queued"
-        await replies.send_as_rule(
-            do.tx,
-            do.conversation_id,
-            text=text,
-            files=files,
-            by=do.actor,
-            key=key_for("rule", do.tx.workspace_id, do.key, do.position),
-            limits=do.limits,
-            now=do.now,
-            cause=do.cause,
-        )
-        return "queued"
+        return await say_to_contact(do, self.text, files)
 
     def label(self, words: RuleWording) -> str:
         files = words.files(self.files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from zhiban.automation.action_context import ActionContext, Outcome
@@ -10,6 +11,7 @@ from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.texts import Template, filled
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations import replies
+from zhiban.conversations.draft_files import DraftFile
 from zhiban.conversations.outbox import key_for
 from zhiban.kit.i18n import mark
 from zhiban.kit.jobs import enqueue
@@ -20,35 +22,43 @@ from zhiban.notifications.service import NewNotification, notify
 from zhiban.people.teams import members_of
 
 
+async def say_to_contact(do: ActionContext, template: str, files: Sequence[DraftFile] = ()) -> Outcome:
+    """Send these words and files once: as the agent's own where one acts, else as the rule's or the flow's."""
+    text = filled(template, do.facts)
+    if do.actor.kind == "agent" and do.actor.id is not None:
+        await replies.reply(
+            do.tx,
+            do.conversation_id,
+            text=text,
+            attached=files,
+            by=do.actor.id,
+            client_key=f"{do.key}-{do.position}",
+            limits=do.limits,
+            now=do.now,
+            cause=do.cause,
+        )
+        return "queued"
+    await replies.send_as_rule(
+        do.tx,
+        do.conversation_id,
+        text=text,
+        files=files,
+        by=do.actor,
+        key=key_for("rule", do.tx.workspace_id, do.key, do.position),
+        limits=do.limits,
+        now=do.now,
+        cause=do.cause,
+    )
+    return "queued"
+
+
 @rule_part
 class SendMessageAction(RulePart):
     text: Template
     kind: Literal["send_message"] = "send_message"
 
     async def run(self, do: ActionContext) -> Outcome:
-        if do.actor.kind == "agent" and do.actor.id is not None:
-            await replies.reply(
-                do.tx,
-                do.conversation_id,
-                text=filled(self.text, do.facts),
-                by=do.actor.id,
-                client_key=f"{do.key}-{do.position}",
-                limits=do.limits,
-                now=do.now,
-                cause=do.cause,
-            )
-            return "queued"
-        await replies.send_as_rule(
-            do.tx,
-            do.conversation_id,
-            text=filled(self.text, do.facts),
-            by=do.actor,
-            key=key_for("rule", do.tx.workspace_id, do.key, do.position),
-            limits=do.limits,
-            now=do.now,
-            cause=do.cause,
-        )
-        return "queued"
+        return await say_to_contact(do, self.text)
 
     def label(self, words: RuleWording) -> str:
         return words.texts("发消息{text}", text=words.quoted((self.text,)))
