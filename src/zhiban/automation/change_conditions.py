@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from zhiban.automation.facts import RuleFacts
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
 from zhiban.events import (
+    ContactLabelsChanged,
     ConversationAssigned,
     ConversationLabelsChanged,
     ConversationPriorityChanged,
@@ -93,12 +94,13 @@ class TeamChangeCondition(RulePart):
 
 
 @rule_part
-class LabelChangeCondition(RulePart):
-    """One of these labels (no labels: any) has just been added or removed."""
+class LabelsMoved(RulePart):
+    """What the two conditions on changed labels have in common; `fact` is what tells of them."""
 
     change: Literal["added", "removed"] = "added"
     labels: Ids = ()
-    kind: Literal["label_changed"] = "label_changed"
+
+    fact: ClassVar[type[ConversationLabelsChanged | ContactLabelsChanged]]
 
     def holds(self, facts: RuleFacts) -> bool:
         return any(fits(self.labels, one) for one in self._moved(facts))
@@ -108,9 +110,18 @@ class LabelChangeCondition(RulePart):
 
     def _moved(self, facts: RuleFacts) -> tuple[int, ...]:
         event = facts.event
-        if not isinstance(event, ConversationLabelsChanged):
+        if not isinstance(event, self.fact):
             return ()
         return event.added if self.change == "added" else event.removed
+
+
+@rule_part
+class LabelChangeCondition(LabelsMoved):
+    """One of these labels (no labels: any) has just been added or removed."""
+
+    kind: Literal["label_changed"] = "label_changed"
+
+    fact = ConversationLabelsChanged
 
     def label(self, words: RuleWording) -> str:
         said = mark("加上了标签{value}") if self.change == "added" else mark("去掉了标签{value}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zhiban.automation.condition_fields import IS_LABELS, Bind, Ids, check_wanted, fits, said_of
+from zhiban.automation.change_conditions import LabelsMoved
+from zhiban.automation.condition_fields import IS_LABELS, Bind, Ids, check_wanted, said_of
 from zhiban.automation.facts import RuleFacts
 from zhiban.automation.operators import CannotTell, ChoiceOperator, choice_holds
 from zhiban.automation.parts import RulePart, rule_part
@@ -44,24 +45,12 @@ class ContactLabelCondition(RulePart):
 
 
 @rule_part
-class ContactLabelChangeCondition(RulePart):
+class ContactLabelChangeCondition(LabelsMoved):
     """One of these labels (no labels: any) has just been put on the contact, or taken off."""
 
-    change: Literal["added", "removed"] = "added"
-    labels: Ids = ()
     kind: Literal["contact_label_changed"] = "contact_label_changed"
 
-    def holds(self, facts: RuleFacts) -> bool:
-        return any(fits(self.labels, one) for one in self._moved(facts))
-
-    def seen(self, facts: RuleFacts) -> object:
-        return list(self._moved(facts))
-
-    def _moved(self, facts: RuleFacts) -> tuple[int, ...]:
-        event = facts.event
-        if not isinstance(event, ContactLabelsChanged):
-            return ()
-        return event.added if self.change == "added" else event.removed
+    fact = ContactLabelsChanged
 
     def label(self, words: RuleWording) -> str:
         said = mark("给联系人加上了标签{value}") if self.change == "added" else mark("去掉了联系人的标签{value}")
