@@ -87,6 +87,9 @@ def test_an_npm_lock_has_hashes_and_no_addresses(checks: ModuleType, tmp_path: P
     lock = {"packages": {"": {}, "node_modules/a": {"version": "1", "resolved": "https://example.com/a.tgz"}}}
     (tmp_path / "package-lock.json").write_text(json.dumps(lock))
     assert len(list(checks.wrong_locks(checks.tracked()))) == 2
+    lock["packages"]["node_modules/a"]["funding"] = {"url": "https://example.com/a"}
+    (tmp_path / "package-lock.json").write_text(json.dumps(lock))
+    assert len(list(checks.wrong_locks(checks.tracked()))) == 3
 
 
 def test_one_class_name_has_one_meaning(checks: ModuleType, tmp_path: Path) -> None:
