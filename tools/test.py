@@ -9,10 +9,15 @@ headless shell comes first: the same pages cost it a third of the processor time
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from setup import ROOT, SetupError, apt
@@ -66,10 +71,35 @@ def install(*packages: str) -> bool:
     return True
 
 
+@contextmanager
+def workers(count: int, arguments: list[str], environment: dict[str, str]) -> Iterator[list[str]]:
+    """The arguments of pytest-xdist for so many workers. Where they can be forked, they have the tests loaded already;
+    whoever measures the lines that are run wants to see them loaded."""
+    if count < 2 or sys.platform != "linux" or any(one.startswith("--cov") for one in arguments):
+        yield ["-n", str(count)] if count else []
+        return
+    with tempfile.TemporaryDirectory(prefix="zhiban-") as folder, socket.socket(socket.AF_UNIX) as listener:
+        address = f"{folder}/workers"
+        listener.bind(address)
+        listener.listen()
+        descriptor, program = listener.fileno(), Path(__file__).with_name("preloaded.py")
+        with subprocess.Popen(
+            [sys.executable, str(program), "serve", str(descriptor), *arguments],
+            cwd=ROOT,
+            env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))},
+            stdin=subprocess.PIPE,
+            pass_fds=[descriptor],
+        ) as loaded:
+            listener.close()
+            yield ["--dist", "load", "--tx", f"{count}*popen//python={sys.executable} -S -E {program} {address}"]
+            loaded.terminate()
+
+
 def main() -> int:
     browser = obtain()
-    # Handed out a few at a time, so that no worker still has many when the others have none.
-    arguments = [sys.executable, "-m", "pytest", "--maxschedchunk", "4", *sys.argv[1:]]
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-n", type=int, default=0)
+    known, arguments = parser.parse_known_args()
     environment = dict(os.environ)
     # Hundreds of our own processes are started: none but the first should compile what it runs.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -82,7 +112,10 @@ def main() -> int:
             return 1
         print(f"{'*' * 100}\n* {message} THE BROWSER TESTS ARE LEFT OUT.\n{'*' * 100}", file=sys.stderr)
         arguments += ["-m", "not browser"]
-    return subprocess.run(arguments, cwd=ROOT, env=environment, check=False).returncode
+    with workers(known.n, arguments, environment) as spread:
+        # Handed out a few at a time, so that no worker still has many when the others have none.
+        pytest = [sys.executable, "-m", "pytest", "--maxschedchunk", "4", *spread, *arguments]
+        return subprocess.run(pytest, cwd=ROOT, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":
