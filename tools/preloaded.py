@@ -79,12 +79,12 @@ def become(descriptors: list[int], environment: bytes) -> None:
         os.close(one)
     os.environb.clear()
     os.environb.update(one.split(b"=", 1) for one in environment.split(b"\0"))
-    sys.stdin = open(0, closefd=False)
-    sys.stdout = open(1, "w", closefd=False)
-    sys.stderr = open(2, "w", buffering=1, closefd=False)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     sys.argv = ["-c"]
     main = sys.modules["__main__"] = types.ModuleType("__main__")
-    exec(eval(sys.stdin.readline()), vars(main))  # noqa: S102, S307 - the line that execnet writes to its own Python
+    exec(eval(sys.stdin.readline()), vars(main))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -83,15 +84,17 @@ def workers(count: int, arguments: list[str], environment: dict[str, str]) -> It
         listener.bind(address)
         listener.listen()
         descriptor, program = listener.fileno(), Path(__file__).with_name("preloaded.py")
+        found = os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
         with subprocess.Popen(
             [sys.executable, str(program), "serve", str(descriptor), *arguments],
             cwd=ROOT,
-            env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))},
+            env={**environment, "PYTHONPATH": found},
             stdin=subprocess.PIPE,
             pass_fds=[descriptor],
         ) as loaded:
             listener.close()
-            yield ["--dist", "load", "--tx", f"{count}*popen//python={sys.executable} -S -E {program} {address}"]
+            python = shlex.join([sys.executable, "-S", "-E", str(program), address])
+            yield ["--dist", "load", "--tx", f"{count}*popen//python={python}"]
             loaded.terminate()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.program import zhiban as run
 from zhiban.cli.app import Exit, code_of
 from zhiban.cli.app import size as human
 from zhiban.kit.errors import Conflict, Misconfigured, NotFound, Unavailable, ZhibanError
@@ -72,33 +73,33 @@ def test_a_database_that_does_not_answer_is_code_3(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_migrate_back_up_and_restore_from_the_command_line(tmp_path: Path) -> None:
+async def test_migrate_back_up_and_restore_from_the_command_line(tmp_path: Path) -> None:
     data, archive = tmp_path / "data", tmp_path / "backup.tar.gz"
-    check = zhiban("migrate", "--check", "--json", data=data)
-    assert check.returncode == Exit.FAILED, check.stderr
-    assert json.loads(check.stdout)["pending"] is True
-    first = zhiban("migrate", "--json", data=data)
-    assert first.returncode == 0, first.stderr
-    assert json.loads(first.stdout)["before"] is None
-    again = zhiban("migrate", data=data)
-    assert (again.returncode, again.stderr) == (0, "")
+    check = await run("migrate", "--check", "--json", data=data)
+    assert check.code == Exit.FAILED, check.err
+    assert json.loads(check.out)["pending"] is True
+    first = await run("migrate", "--json", data=data)
+    assert first.code == 0, first.err
+    assert json.loads(first.out)["before"] is None
+    again = await run("migrate", data=data)
+    assert (again.code, again.err) == (0, "")
 
     (data / "files").mkdir()
     (data / "files" / "a.txt").write_text("a")
-    saved = zhiban("backup", str(archive), "--json", data=data)
-    assert saved.returncode == 0, saved.stderr
-    assert json.loads(saved.stdout)["files"] == 1
-    assert zhiban("backup", str(archive), data=data).returncode == Exit.MISSING
+    saved = await run("backup", str(archive), "--json", data=data)
+    assert saved.code == 0, saved.err
+    assert json.loads(saved.out)["files"] == 1
+    assert (await run("backup", str(archive), data=data)).code == Exit.MISSING
     with tarfile.open(archive) as tar:
         assert "manifest.json" in tar.getnames()
 
-    checked = zhiban("restore", "--check", str(archive), data=data)
-    assert checked.returncode == 0
+    checked = await run("restore", "--check", str(archive), data=data)
+    assert checked.code == 0
     elsewhere = tmp_path / "elsewhere" / "data"
     elsewhere.parent.mkdir()
-    restored = zhiban("restore", str(archive), data=elsewhere)
-    assert restored.returncode == 0, restored.stderr
+    restored = await run("restore", str(archive), data=elsewhere)
+    assert restored.code == 0, restored.err
     assert (elsewhere / "files" / "a.txt").read_text() == "a"
     archive.write_bytes(archive.read_bytes()[:100])
-    broken = zhiban("restore", str(archive), data=tmp_path / "third")
-    assert broken.returncode == Exit.FAILED
+    broken = await run("restore", str(archive), data=tmp_path / "third")
+    assert broken.code == Exit.FAILED

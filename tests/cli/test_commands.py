@@ -290,8 +290,8 @@ async def test_a_program_is_connected_paused_and_removed(kept: Path) -> None:
         assert (await zhiban("inbox", "check", "--json", data=kept)).json == []
 
 
-async def test_the_doctor_names_what_is_wrong_and_its_cure(data: Path, platform: tuple[WeComSimulator, str]) -> None:
-    simulator, url = platform
+async def test_the_doctor_names_what_is_wrong_and_its_cure(copied: Path, platform: tuple[WeComSimulator, str]) -> None:
+    data, (simulator, url) = copied, platform
     told = {"NOTIFICATION_CHANNEL": "wecom-robot:abc", **wecom_settings(url)}
     healthy = await zhiban("doctor", "--json", data=data, **told)
     assert healthy.code == 0, healthy.out + healthy.err
@@ -457,8 +457,8 @@ async def test_the_demo_from_one_command(data: Path) -> None:
         assert await demo.stop() == 0
 
 
-async def test_a_worker_beside_a_service_without_workers(data: Path, platform: tuple[WeComSimulator, str]) -> None:
-    simulator, url = platform
+async def test_a_worker_beside_a_service_without_workers(copied: Path, platform: tuple[WeComSimulator, str]) -> None:
+    data, (simulator, url) = copied, platform
     assert (await zhiban("kb", "import", "faq.csv", data=data)).code == 0
     async with (
         running("serve", "--port", "0", "--no-work", data=data, **wecom_settings(url)) as service,

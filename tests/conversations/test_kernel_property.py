@@ -173,18 +173,20 @@ def test_the_events_of_a_conversation_are_its_row(urls: DatabaseUrls, runner: as
 
     story = runner.run(opened())
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(plain_step, min_size=3, max_size=30))
     @example([("writes", 0, 5), ("resolve", 0, 5), ("servicer writes", 0, 5)])  # answered first by the vendor's client
     def run_plainly(steps: list[tuple[str, int, int]]) -> None:
         runner.run(play_plainly(story(), steps))
 
-    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(step, min_size=3, max_size=30))
     def run(steps: list[tuple[str, int, int]]) -> None:
         runner.run(play(story(), steps))
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=max(20, settings.default.max_examples // 3), deadline=None, suppress_health_check=list(HealthCheck)
+    )
     @given(st.lists(group_step, min_size=3, max_size=25))
     def run_in_a_group(steps: list[tuple[str, int, int]]) -> None:
         runner.run(play(story(group=True), steps))
