@@ -19,7 +19,7 @@ from tests.desk.test_survey_page import asked
 from tests.desk.test_ticket_drafts import begun
 from tests.desk.test_wecom_settings import connected
 from tests.desk.walking import Walk, addresses, begin_walk
-from zhiban.people import service as people
+from zhiban.people import first_owner
 from zhiban.people.auth import COOKIE
 
 pytestmark = pytest.mark.browser
@@ -94,7 +94,7 @@ async def samples(site: Site) -> AsyncIterator[dict[str, str]]:
     """Addresses of pages that need something of their own to be there, by their paths."""
     owner, seed = await site.signed_in(), site.seed
     async with seed.database.transaction(seed.workspace_id) as tx:
-        setup = await people.new_setup_link(tx, now=seed.clock.now())
+        setup = await first_owner.new_setup_link(tx, now=seed.clock.now())
     invited = await owner.post("/settings/people", COLLEAGUE)
     join = re.search(r"/join/[^\"<]+", invited.text)
     assert join is not None

@@ -15,8 +15,8 @@ from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.people import agents as colleagues
-from zhiban.people import service
-from zhiban.people.agents import JoinLinkSpent
+from zhiban.people import first_owner, invitations, service
+from zhiban.people.invitations import JoinLinkSpent
 from zhiban.people.models import Role
 from zhiban.people.permissions import NotAllowed, check_may_answer
 
@@ -135,29 +135,29 @@ async def test_a_new_link_replaces_the_old_one_and_the_new_password_ends_old_ses
     db: Database, workspace: int, clock: SetClock
 ) -> None:
     async with db.page_transaction(workspace) as tx:
-        id_, first = await colleagues.invite(tx, email="a@b.example", name="阿宁", now=clock.now())
-        second = await colleagues.new_join_link(tx, id_, now=clock.now())
+        id_, first = await invitations.invite(tx, email="a@b.example", name="阿宁", now=clock.now())
+        second = await invitations.new_join_link(tx, id_, now=clock.now())
         with pytest.raises(JoinLinkSpent):
-            await colleagues.check_join_link(tx, first, now=clock.now())
+            await invitations.check_join_link(tx, first, now=clock.now())
         session = await service.open_session(tx, agent_id=id_, now=clock.now())
         # The link of a first set-up is another thing, and neither opens the other's page.
-        with pytest.raises(service.SetupLinkSpent):
-            await service.check_setup_link(tx, second, now=clock.now())
-        setup = await service.new_setup_link(tx, now=clock.now())
+        with pytest.raises(first_owner.SetupLinkSpent):
+            await first_owner.check_setup_link(tx, second, now=clock.now())
+        setup = await first_owner.new_setup_link(tx, now=clock.now())
         with pytest.raises(JoinLinkSpent):
-            await colleagues.check_join_link(tx, setup, now=clock.now())
+            await invitations.check_join_link(tx, setup, now=clock.now())
         with pytest.raises(JoinLinkSpent):
-            await colleagues.join(tx, setup, password_hash="x", locale="zh", now=clock.now())
-        assert await colleagues.join(tx, second, password_hash="x", locale="en", now=clock.now()) == id_
+            await invitations.join(tx, setup, password_hash="x", locale="zh", now=clock.now())
+        assert await invitations.join(tx, second, password_hash="x", locale="en", now=clock.now()) == id_
         with pytest.raises(JoinLinkSpent):
-            await colleagues.join(tx, second, password_hash="y", locale="en", now=clock.now())
+            await invitations.join(tx, second, password_hash="y", locale="en", now=clock.now())
     assert await service.signed_in_agent(db, session, now=clock.now()) is None
     async with db.page_transaction(workspace) as tx:
-        late = await colleagues.new_join_link(tx, id_, now=clock.now())
+        late = await invitations.new_join_link(tx, id_, now=clock.now())
     clock.advance(timedelta(hours=25))
     async with db.page_transaction(workspace) as tx:
         with pytest.raises(JoinLinkSpent):
-            await colleagues.check_join_link(tx, late, now=clock.now())
+            await invitations.check_join_link(tx, late, now=clock.now())
 
 
 async def test_the_owner_cannot_be_locked_out(db: Database, workspace: int, clock: SetClock) -> None:
@@ -168,7 +168,7 @@ async def test_the_owner_cannot_be_locked_out(db: Database, workspace: int, cloc
         with pytest.raises(NotAllowed):
             await colleagues.set_access(tx, owner, role=Role.AGENT, inbox_ids=None, now=clock.now())
         with pytest.raises(NotAllowed):
-            await colleagues.invite(
+            await invitations.invite(
                 tx, email="p@b.example", name="潘", role=Role.OWNER, giver=Role.ADMIN, now=clock.now()
             )
         with pytest.raises(Conflict):

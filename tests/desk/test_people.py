@@ -9,9 +9,9 @@ import pytest
 from tests.desk.conftest import Site
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
-from zhiban.people import service
+from zhiban.people import first_owner, service
+from zhiban.people.first_owner import SetupLinkSpent
 from zhiban.people.models import Role
-from zhiban.people.service import SetupLinkSpent
 
 
 async def test_somebody_who_is_not_signed_in_is_led_to_the_door_and_back(site: Site) -> None:
@@ -79,7 +79,7 @@ async def test_a_session_ends_by_itself_and_lives_longer_by_use(db: Database, wo
 async def test_the_set_up_link_creates_one_owner_and_signs_them_in(site: Site) -> None:
     seed = site.seed
     async with seed.database.page_transaction(seed.workspace_id) as tx:
-        link = await service.new_setup_link(tx, now=seed.clock.now())
+        link = await first_owner.new_setup_link(tx, now=seed.clock.now())
     newcomer = site.client()
     assert "初次设置" in (await newcomer.get(f"/setup/{link}")).text
     form = {"workspace": "青禾商店", "name": "周岚", "email": "zhoulan@qinghe.example", "password": "short"}
@@ -96,11 +96,11 @@ async def test_the_set_up_link_creates_one_owner_and_signs_them_in(site: Site) -
 
 async def test_a_set_up_link_grows_old(db: Database, workspace: int, clock: SetClock) -> None:
     async with db.page_transaction(workspace) as tx:
-        link = await service.new_setup_link(tx, now=clock.now())
+        link = await first_owner.new_setup_link(tx, now=clock.now())
     clock.advance(timedelta(days=3))
     async with db.page_transaction(workspace) as tx:
         with pytest.raises(SetupLinkSpent):
-            await service.check_setup_link(tx, link, now=clock.now())
+            await first_owner.check_setup_link(tx, link, now=clock.now())
 
 
 async def test_language_and_look_are_kept_with_the_agent(site: Site) -> None:

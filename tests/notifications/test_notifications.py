@@ -20,7 +20,7 @@ from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import Texts
 from zhiban.kit.vault import Vault
-from zhiban.notifications import handlers, queries
+from zhiban.notifications import handlers, preferences, queries
 from zhiban.notifications import service as notifications
 from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.notifications.models import DEFAULT_WAYS, NotificationKind, Way
@@ -110,7 +110,7 @@ async def test_a_contact_who_waits_too_long_is_told_of_once_for_each_wait(desk: 
     maintenance = Maintenance(desk.database, limits_of, clock)
     async with desk.database.transaction(desk.workspace_id) as tx:
         state = await desk.handed_over(tx, "wm1")
-        await notifications.choose(tx, desk.lin, ways=DEFAULT_WAYS, address="", waiting_minutes=3, now=NOON)
+        await preferences.choose(tx, desk.lin, ways=DEFAULT_WAYS, address="", waiting_minutes=3, now=NOON)
     clock.advance(2.9 * MINUTE)
     await maintenance.run_once()
     async with desk.database.transaction(desk.workspace_id) as tx:
@@ -139,7 +139,7 @@ async def test_a_kind_that_is_switched_off_is_not_told(desk: Desk) -> None:
     async with desk.database.transaction(desk.workspace_id) as tx:
         state = await desk.handed_over(tx, "wm1")
         only = {**OFF, NotificationKind.ASSIGNED: [Way.SOUND]}
-        await notifications.choose(tx, desk.chen, ways=only, address="", waiting_minutes=1, now=NOON)
+        await preferences.choose(tx, desk.chen, ways=only, address="", waiting_minutes=1, now=NOON)
         await service.assign(tx, state.id, to=desk.chen, by=lin, now=NOON)
         await replies.add_note(tx, state.id, text="@陈默", by=lin, now=NOON)
         await notifications.notify_waiting(tx, now=NOON + 2 * MINUTE)
@@ -149,7 +149,7 @@ async def test_a_kind_that_is_switched_off_is_not_told(desk: Desk) -> None:
         assert (row.kind, row.ways) == ("assigned", ["sound"])
         personal = {**OFF, NotificationKind.RULE: [Way.PERSONAL]}
         with pytest.raises(Conflict, match="how you are reached"):
-            await notifications.choose(tx, desk.chen, ways=personal, address="", waiting_minutes=1, now=NOON)
+            await preferences.choose(tx, desk.chen, ways=personal, address="", waiting_minutes=1, now=NOON)
 
 
 async def test_looking_at_a_conversation_reads_what_was_told_of_it(desk: Desk) -> None:
@@ -224,7 +224,7 @@ async def test_who_is_not_at_the_desk_is_reached_elsewhere_and_who_is_there_not(
     jobs = PersonalJobs(desk.database, connections, registry, clock)
     chosen = {**DEFAULT_WAYS, NotificationKind.ASSIGNED: [Way.PERSONAL]}
     async with desk.database.transaction(desk.workspace_id) as tx:
-        await notifications.choose(tx, desk.chen, ways=chosen, address="telegram:42", waiting_minutes=9, now=NOON)
+        await preferences.choose(tx, desk.chen, ways=chosen, address="telegram:42", waiting_minutes=9, now=NOON)
         for who in ("wm1", "wm2", "wm3"):
             state = await desk.handed_over(tx, who)
             await service.assign(tx, state.id, to=desk.chen, by=Actor("agent", desk.lin), now=NOON)
@@ -241,19 +241,19 @@ async def test_who_is_not_at_the_desk_is_reached_elsewhere_and_who_is_there_not(
     assert (address, notice.title) == ("telegram:42", "林晓把联系人的会话分给您")
     assert str(notice.url).startswith("https://desk.example.test/conversations/")
     async with desk.database.transaction(desk.workspace_id) as tx:  # switched off before it went out
-        await notifications.choose(tx, desk.chen, ways=DEFAULT_WAYS, address="telegram:42", waiting_minutes=9, now=NOON)
+        await preferences.choose(tx, desk.chen, ways=DEFAULT_WAYS, address="telegram:42", waiting_minutes=9, now=NOON)
     await jobs.tell_agent(desk.workspace_id, second)
     async with desk.database.transaction(desk.workspace_id) as tx:
-        await notifications.choose(tx, desk.chen, ways=chosen, address="member:wecom", waiting_minutes=9, now=NOON)
+        await preferences.choose(tx, desk.chen, ways=chosen, address="member:wecom", waiting_minutes=9, now=NOON)
     await jobs.tell_agent(desk.workspace_id, second)  # nobody but the agent can mend that
     async with desk.database.transaction(desk.workspace_id) as tx:
-        assert "no account there" in (await notifications.settings_of(tx, desk.chen)).trouble
-        await notifications.choose(tx, desk.chen, ways=chosen, address="telegram:43", waiting_minutes=9, now=NOON)
-        assert (await notifications.settings_of(tx, desk.chen)).trouble == ""
+        assert "no account there" in (await preferences.settings_of(tx, desk.chen)).trouble
+        await preferences.choose(tx, desk.chen, ways=chosen, address="telegram:43", waiting_minutes=9, now=NOON)
+        assert (await preferences.settings_of(tx, desk.chen)).trouble == ""
     board.closed.add("telegram:43")
     await jobs.tell_agent(desk.workspace_id, second)
     async with desk.database.transaction(desk.workspace_id) as tx:
-        assert "leads to nobody" in (await notifications.settings_of(tx, desk.chen)).trouble
+        assert "leads to nobody" in (await preferences.settings_of(tx, desk.chen)).trouble
     board.script.append(TryLater("busy", after=1))
     with pytest.raises(TryLater):  # that is worth another attempt
         await jobs.tell_agent(desk.workspace_id, second)

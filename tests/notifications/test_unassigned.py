@@ -13,7 +13,7 @@ from zhiban.conversations.changes import ChangeNativeSession
 from zhiban.events import SYSTEM, Actor
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
-from zhiban.notifications import queries
+from zhiban.notifications import preferences, queries
 from zhiban.notifications import service as notifications
 from zhiban.notifications.models import DEFAULT_WAYS, NotificationKind, Way
 from zhiban.people import presence, teams
@@ -107,7 +107,7 @@ async def test_who_is_not_told(desk: Desk, why: str) -> None:
                 await transitions.apply(tx, id_, ChangeNativeSession("pool", None), actor=SYSTEM, now=NOON)
             case "off":
                 ways = {**DEFAULT_WAYS, NotificationKind.UNASSIGNED: ()}
-                await notifications.choose(tx, desk.lin, ways=ways, address="", waiting_minutes=1, now=LATE)
+                await preferences.choose(tx, desk.lin, ways=ways, address="", waiting_minutes=1, now=LATE)
         assert await notifications.notify_unassigned(tx, now=now) == 0
         if why == "team":
             await are_there(desk, tx, desk.chen)
@@ -130,7 +130,7 @@ async def test_a_long_queue_rings_a_few_times_the_longest_wait_first(desk: Desk)
 async def test_it_reaches_a_telegram_where_it_can_be_taken(desk: Desk) -> None:
     ways = {**DEFAULT_WAYS, NotificationKind.UNASSIGNED: (Way.PERSONAL, Way.SOUND)}
     async with desk.database.transaction(desk.workspace_id) as tx:
-        await notifications.choose(tx, desk.lin, ways=ways, address="telegram:42", waiting_minutes=3, now=LATE)
+        await preferences.choose(tx, desk.lin, ways=ways, address="telegram:42", waiting_minutes=3, now=LATE)
         await waits(desk, tx)
         await are_there(desk, tx, desk.lin)
         assert await notifications.notify_unassigned(tx, now=LATE) == 1

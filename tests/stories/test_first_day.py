@@ -8,7 +8,7 @@ from tests.browser import Visit
 from tests.stories.conftest import Shop
 
 from zhiban.kit.clock import SystemClock
-from zhiban.people import service as people
+from zhiban.people import first_owner
 
 pytestmark = pytest.mark.browser
 
@@ -29,7 +29,7 @@ async def _writes(page: Page, key: str, words: str) -> None:
 async def test_from_the_setting_up_to_the_contact_who_comes_back(shop: Shop, visit: Visit) -> None:
     await shop.behaves(assignment={"by": "balanced"})
     async with shop.work() as tx:
-        token = await people.new_setup_link(tx, now=SystemClock().now())
+        token = await first_owner.new_setup_link(tx, now=SystemClock().now())
     lin = await visit(f"{shop.url}/setup/{token}")
     await lin.get_by_label("您的名字").fill("林晓")
     await lin.get_by_label("邮箱").fill("linxiao@example.test")

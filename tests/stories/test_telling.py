@@ -16,6 +16,7 @@ from zhiban.automation.service import switch
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.jobs import dead_letters, enqueue_many
+from zhiban.notifications import preferences
 from zhiban.notifications import service as notifications
 from zhiban.notifications.models import NotificationKind, Way
 from zhiban.notifications.personal import TRY_PERSONAL
@@ -166,7 +167,7 @@ async def test_a_card_in_the_app_lets_a_member_take_the_conversation(urls: Datab
         chosen = {NotificationKind.WAITING: [Way.PERSONAL], NotificationKind.MENTIONED: [Way.PERSONAL]}
         async with shop.work() as tx:
             now = SystemClock().now()
-            await notifications.choose(tx, lihua, ways=chosen, address="member:wecom", waiting_minutes=10, now=now)
+            await preferences.choose(tx, lihua, ways=chosen, address="member:wecom", waiting_minutes=10, now=now)
             for kind in chosen:
                 news = NewNotification(kind, kind, talk.id, talk.inbox_id, SYSTEM, "看看")
                 await notifications.notify(tx, news, [lihua], now=now)

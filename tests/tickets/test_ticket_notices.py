@@ -12,7 +12,7 @@ from zhiban.channels.connections import Connections
 from zhiban.events import SYSTEM
 from zhiban.kit.db import Database
 from zhiban.kit.vault import Vault
-from zhiban.notifications import service as notifications
+from zhiban.notifications import preferences
 from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.notifications.models import DEFAULT_WAYS, NotificationKind, Way
 from zhiban.notifications.personal import PersonalJobs
@@ -36,7 +36,7 @@ async def colleague(chat: Chat, name: str, number: int) -> int:
     async with chat.database.transaction(chat.workspace_id) as tx:
         agent = await add_agent(tx, email=f"a{number}@qinghe.example", name=name, role=Role.AGENT, password_hash=None)
         ways = {**DEFAULT_WAYS, NotificationKind.TICKET: [Way.PAGE, Way.PERSONAL]}
-        await notifications.choose(
+        await preferences.choose(
             tx, agent, ways=ways, address=f"telegram:{number}", waiting_minutes=9, now=chat.clock.now()
         )
     return agent

@@ -10,7 +10,7 @@ from zhiban.automation.wording import RuleWording
 from zhiban.conversations.transcript_mails import contact_address, mail_transcript
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import mark
-from zhiban.people.service import workspace_locale
+from zhiban.people.workspaces import workspace_locale
 from zhiban.ports.mail import mail_address
 
 

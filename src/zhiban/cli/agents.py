@@ -17,7 +17,7 @@ from zhiban.container import App
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured
 from zhiban.people import agents as colleagues
-from zhiban.people import second_factor
+from zhiban.people import invitations, second_factor
 from zhiban.people.agents import AgentRow
 from zhiban.people.models import ROLE_LABELS, Role
 
@@ -112,7 +112,7 @@ async def add(
     as_json: AsJson = False,
 ) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
-        _id, token = await colleagues.invite(
+        _id, token = await invitations.invite(
             tx,
             email=email,
             name=name,
@@ -130,14 +130,14 @@ async def add(
 async def link(email: Email, as_json: AsJson = False) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await colleagues.agent_by_email(tx, email)
-        token = await colleagues.new_join_link(tx, row.id, now=app.clock.now())
+        token = await invitations.new_join_link(tx, row.id, now=app.clock.now())
     _show_link(app, row, token, as_json=as_json)
 
 
 def _show_link(app: App, row: AgentRow, token: str, *, as_json: bool) -> None:
     url = f"{app.settings.zhiban_url}/join/{token}"
     if as_json:
-        show_json({"email": row.email, "link": url, "hours": int(colleagues.JOIN_LIFE.total_seconds() // 3600)})
+        show_json({"email": row.email, "link": url, "hours": int(invitations.JOIN_LIFE.total_seconds() // 3600)})
         return
     say(_("把这个链接发给{name}，24小时内有效，只能用一次：{url}", name=row.name, url=url))
     if not app.settings.zhiban_url:

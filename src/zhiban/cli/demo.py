@@ -35,6 +35,7 @@ from zhiban.kit.settings import Settings, load
 from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.knowledge.service import base_for, follow_change
 from zhiban.main import application
+from zhiban.people import first_owner
 from zhiban.people import service as people
 from zhiban.people.agents import agent_by_email
 from zhiban.people.models import Role
@@ -140,7 +141,7 @@ async def _furnish(config: Settings, urls: DatabaseUrls, platform: DemoPlatform,
     async with app.database:
         workspace_id = await ensure_default(app)
         async with app.database.page_transaction(workspace_id) as session:
-            if not await people.has_owner(session):
+            if not await first_owner.has_owner(session):
                 await people.add_agent(
                     session,
                     email=OWNER_ADDRESS,

@@ -22,7 +22,7 @@ from zhiban.kit.errors import Unavailable
 from zhiban.kit.memory import free_what_loading_left
 from zhiban.kit.settings import Settings
 from zhiban.main import WebServer, application
-from zhiban.people import service as people
+from zhiban.people import first_owner
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.web.protocol import SOCKET_SETTINGS, ConnectionLimit, protocol
 from zhiban.web.proxies import Networks
@@ -61,9 +61,9 @@ async def serve_installation(
 async def _invite_owner(app: App, url: str) -> None:
     """Without an owner nobody can sign in: print a link that makes one, once."""
     async with app.database.page_transaction(await workspace_of(app)) as session:
-        if await people.has_owner(session):
+        if await first_owner.has_owner(session):
             return
-        token = await people.new_setup_link(session, now=app.clock.now())
+        token = await first_owner.new_setup_link(session, now=app.clock.now())
     err.print(_("还没有负责人。打开这个一次性链接，设置您的账号：{url}", url=f"{url}/setup/{token}"))
 
 

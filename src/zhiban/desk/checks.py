@@ -23,8 +23,7 @@ from zhiban.kit.jobs import dead_letters
 from zhiban.kit.settings import Settings
 from zhiban.knowledge import service as knowledge
 from zhiban.notifications.jobs import NotifierRegistry
-from zhiban.people import service as people
-from zhiban.people import teams
+from zhiban.people import first_owner, teams
 from zhiban.people.agents import accounts_at
 from zhiban.people.auth import PageChrome, auth_of
 from zhiban.people.other_sessions import other_tokens
@@ -67,7 +66,7 @@ Check = Callable[[Transaction, NoticeSetup, Texts], Awaitable[Findings]]
 
 
 async def _owner(tx: Transaction, _setup: NoticeSetup, _: Texts) -> Findings:
-    if await people.has_owner(tx):
+    if await first_owner.has_owner(tx):
         return [Finding(_("负责人"), "ok", _("已设置"))]
     cure = _("启动 zhiban serve，打开它显示的一次性链接")
     return [Finding(_("负责人"), "warn", _("还没有，没人能登录"), cure)]

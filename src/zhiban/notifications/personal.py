@@ -18,8 +18,9 @@ from zhiban.kit.i18n import Texts, to_locale
 from zhiban.kit.jobs import Job, Task
 from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.notifications.models import NotificationKind, Way
+from zhiban.notifications.preferences import note_reached, settings_of
 from zhiban.notifications.queries import notification
-from zhiban.notifications.service import TELL_AGENT, forget_old, note_reached, settings_of
+from zhiban.notifications.service import TELL_AGENT, forget_old
 from zhiban.notifications.watching import watch_connections
 from zhiban.notifications.wording import line_of, title_of
 from zhiban.people.agents import AgentRow, agent_row

@@ -10,12 +10,11 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from zhiban.events import SYSTEM, Actor, AgentJoined, SignedIn, SignedOut, SignInFailed
+from zhiban.events import SYSTEM, Actor, SignedIn, SignedOut, SignInFailed
 from zhiban.kit import event_log
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
-from zhiban.kit.errors import Conflict, Gone, ZhibanError
+from zhiban.kit.errors import Conflict, ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.kit.i18n import Locale, to_locale
 from zhiban.people import presence
 from zhiban.people.models import Role
 from zhiban.people.passwords import HashQueue
@@ -26,7 +25,6 @@ SESSIONS = "sessions"  # topic: sessions of this agent ended
 SESSION_LIFE = timedelta(days=30)  # without use
 SESSION_END = timedelta(days=90)  # whatever its use: then the password is asked again
 SEEN_EVERY = timedelta(minutes=10)
-SETUP_LIFE = timedelta(days=2)
 CODE_LIFE = timedelta(minutes=10)  # of a session that waits for the second factor
 MOST_WORKSPACES = 4  # of one address that are tried; each costs a hash
 
@@ -41,10 +39,6 @@ class WorkspaceUnclear(ZhibanError):
     def __init__(self, choices: Mapping[int, str]) -> None:
         self.choices = dict(choices)
         super().__init__("This e-mail address belongs to several workspaces. Choose one.")
-
-
-class SetupLinkSpent(Gone):
-    """The link was used, is too old, or never existed."""
 
 
 @frozen_dataclass
@@ -208,25 +202,6 @@ async def _name_of(database: Database, workspace_id: int) -> str:
         return str(await tx.value("select name from workspace where workspace_id = %(id)s", id=workspace_id))
 
 
-async def workspace_called(database: Database, slug: str) -> int:
-    """The workspace of this slug; NO_WORKSPACE when there is none."""
-    async with database.page_transaction(NO_WORKSPACE) as tx:
-        found = await tx.value(
-            "select workspace_id from directory where kind = 'workspace' and key = %(slug)s", slug=slug
-        )
-    return NO_WORKSPACE if found is None else int(found)
-
-
-async def slug_of(tx: Transaction) -> str:
-    """What `workspace_called` finds this workspace by."""
-    return str(await tx.value("select slug from workspace where workspace_id = %(id)s", id=tx.workspace_id))
-
-
-async def workspace_locale(tx: Transaction) -> Locale:
-    """In which language this workspace speaks where no reader says it."""
-    return to_locale(await tx.value("select locale from workspace where workspace_id = %(id)s", id=tx.workspace_id))
-
-
 async def session_after_password(tx: Transaction, *, agent_id: int, now: datetime, hint: str = "") -> NewSession:
     """Sign an agent in who proved who they are, or wait for their second factor where they have one."""
     if not await tx.value(
@@ -359,71 +334,3 @@ async def set_looks(tx: Transaction, agent_id: int, *, locale: str | None, theme
         theme=theme,
         id=agent_id,
     )
-
-
-# ------------------------------------------------------------------------------------------- the first owner
-
-
-async def has_owner(tx: Transaction) -> bool:
-    return bool(await tx.value("select 1 from agent where role = 'owner' and disabled_at is null limit 1"))
-
-
-async def new_setup_link(tx: Transaction, *, now: datetime) -> str:
-    """A token for /setup/<token>. Earlier links of this workspace become void."""
-    token = new_token(tx.workspace_id)
-    await tx.run("delete from setup_link where used_at is null and agent_id is null")
-    await tx.run(
-        "insert into setup_link (workspace_id, digest, created_at, expires_at) "
-        "values (%(workspace)s, %(digest)s, %(now)s, %(until)s)",
-        workspace=tx.workspace_id,
-        digest=digest(token),
-        now=now,
-        until=now + SETUP_LIFE,
-    )
-    return token
-
-
-async def check_setup_link(tx: Transaction, token: str, *, now: datetime) -> str:
-    """The name of the workspace. Raises SetupLinkSpent."""
-    found: str | None = await tx.value(
-        "select w.name from setup_link s join workspace w on w.workspace_id = s.workspace_id "
-        "where s.digest = %(digest)s and s.agent_id is null and s.used_at is null and s.expires_at > %(now)s",
-        digest=digest(token),
-        now=now,
-    )
-    if found is None:
-        raise SetupLinkSpent("This link was used or is too old. A restart of the server prints a new one.")
-    return found
-
-
-async def set_up(
-    tx: Transaction,
-    token: str,
-    *,
-    workspace: str,
-    name: str,
-    email: str,
-    password_hash: str,
-    locale: str,
-    now: datetime,
-) -> int:
-    """Create the owner and name the workspace, once. Raises SetupLinkSpent, Conflict."""
-    spent = await tx.run(
-        "update setup_link set used_at = %(now)s "
-        "where digest = %(digest)s and agent_id is null and used_at is null and expires_at > %(now)s",
-        digest=digest(token),
-        now=now,
-    )
-    if not spent:
-        raise SetupLinkSpent("This link was used or is too old. A restart of the server prints a new one.")
-    if not workspace.strip():
-        raise Conflict("The workspace needs a name.")
-    await tx.run(
-        "update workspace set name = %(name)s, locale = %(locale)s where workspace_id = %(workspace)s",
-        name=workspace.strip()[:80],
-        locale=locale,
-        workspace=tx.workspace_id,
-    )
-    agent_id = await add_agent(tx, email=email, name=name, role=Role.OWNER, password_hash=password_hash, locale=locale)
-    await event_log.append(tx, AgentJoined(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
-    return agent_id

@@ -32,8 +32,9 @@ from zhiban.kit.vault import Vault
 from zhiban.people.agents import agent_with_account, limits
 from zhiban.people.models import Role
 from zhiban.people.ownership import clean_name
-from zhiban.people.service import NewSession, add_agent, session_after_password, workspace_locale
+from zhiban.people.service import NewSession, add_agent, session_after_password
 from zhiban.people.throttle import account_name
+from zhiban.people.workspaces import workspace_locale
 from zhiban.ports.identity import Identity, IdentityServer
 
 MOST = 10

@@ -16,7 +16,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import mark
 from zhiban.people import agents as colleagues
-from zhiban.people import second_factor, service
+from zhiban.people import invitations, second_factor, service
 from zhiban.people.auth import CurrentAgent, auth_of, set_session_cookie
 from zhiban.people.models import ROLE_LABELS, Role
 from zhiban.people.permissions import Permission, gives, outranks
@@ -125,7 +125,7 @@ async def invite(
     try:
         agent.access.check(Permission.MANAGE_PEOPLE)
         async with auth.database.page_transaction(agent.workspace_id) as tx:
-            _, token = await colleagues.invite(
+            _, token = await invitations.invite(
                 tx,
                 email=email,
                 name=name,
@@ -149,7 +149,7 @@ async def new_link(request: Request, agent: CurrentAgent, agent_id: int) -> Resp
     try:
         async with auth.database.page_transaction(agent.workspace_id) as tx:
             row = await colleagues.to_change(tx, agent, agent_id)
-            token = await colleagues.new_join_link(tx, row.id, by=Actor("agent", agent.id), now=auth.clock.now())
+            token = await invitations.new_join_link(tx, row.id, by=Actor("agent", agent.id), now=auth.clock.now())
     except Conflict as error:
         return await _refused(request, agent, error)
     return await _page(request, agent, link=_link(request, token), link_for=row.name)
@@ -222,7 +222,7 @@ async def joining(request: Request, token: str) -> Response:
     auth = auth_of(request)
     viewer = viewer_of(request)
     async with auth.database.page_transaction(service.workspace_of(token)) as tx:
-        joiner = await colleagues.check_join_link(tx, token, now=auth.clock.now())
+        joiner = await invitations.check_join_link(tx, token, now=auth.clock.now())
     return auth.renderer.answer("join.html", viewer, joiner=joiner, trouble="", here=request.url.path)
 
 
@@ -236,7 +236,7 @@ async def join(request: Request, token: str, password: Annotated[str, Form(max_l
     viewer = viewer_of(request)
     now = auth.clock.now()
     async with auth.database.page_transaction(service.workspace_of(token)) as tx:
-        joiner = await colleagues.check_join_link(tx, token, now=now)
+        joiner = await invitations.check_join_link(tx, token, now=now)
     try:
         hashed = await auth.passwords.hash(password, about=(joiner.name, joiner.email, joiner.workspace))
     except Conflict as error:
@@ -244,7 +244,7 @@ async def join(request: Request, token: str, password: Annotated[str, Form(max_l
             "join.html", viewer, status=422, joiner=joiner, trouble=_said(request, error), here=request.url.path
         )
     async with auth.database.page_transaction(service.workspace_of(token)) as tx:
-        agent_id = await colleagues.join(tx, token, password_hash=hashed, locale=viewer.texts.locale, now=now)
+        agent_id = await invitations.join(tx, token, password_hash=hashed, locale=viewer.texts.locale, now=now)
         # A link gives a new password, not a new phone.
         session = await service.session_after_password(
             tx, agent_id=agent_id, now=now, hint=request.headers.get("user-agent", "")

@@ -14,7 +14,7 @@ from zhiban.desk.checks import chrome_of
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
-from zhiban.notifications import queries, service
+from zhiban.notifications import preferences, queries, service
 from zhiban.notifications.models import KIND_LABELS, WAY_LABELS, NotificationKind, NotificationRow, Way
 from zhiban.notifications.personal import MEMBER, TRY_PERSONAL, check_personal
 from zhiban.notifications.wording import line_of, title_of
@@ -112,7 +112,7 @@ async def _settings(
 ) -> Response:
     auth = auth_of(request)
     async with auth.database.page_transaction(agent.workspace_id) as tx:
-        chosen = await service.settings_of(tx, agent.id)
+        chosen = await preferences.settings_of(tx, agent.id)
         accounts = (await agent_row(tx, agent.id)).accounts
     labels: Mapping[str, str] = request.app.state.member_labels
     return auth.renderer.answer(
@@ -152,7 +152,7 @@ async def choose(
             address = f"telegram:{telegram.strip()}" if by == "telegram" else by
             address = check_personal(address, (await agent_row(tx, agent.id)).accounts)
             now = auth.clock.now()
-            await service.choose(tx, agent.id, ways=ways, address=address, waiting_minutes=minutes, now=now)
+            await preferences.choose(tx, agent.id, ways=ways, address=address, waiting_minutes=minutes, now=now)
     except Conflict as error:
         trouble = auth.viewer(request, agent).texts.error(error.sentence)
         return await _settings(request, agent, status=422, trouble=trouble)
@@ -165,9 +165,9 @@ async def try_it(request: Request, agent: CurrentAgent) -> Response:
     auth = auth_of(request)
     try:
         async with auth.database.page_transaction(agent.workspace_id) as tx:
-            chosen = await service.settings_of(tx, agent.id)
+            chosen = await preferences.settings_of(tx, agent.id)
             if chosen.address:
-                await service.note_trial(tx, agent.id, now=auth.clock.now())
+                await preferences.note_trial(tx, agent.id, now=auth.clock.now())
                 key = f"try-{agent.id}-{secrets.token_hex(8)}"
                 await enqueue(tx, TRY_PERSONAL.of(key=str(agent.id), agent_id=agent.id, notice_key=key))
     except Conflict as error:

@@ -13,7 +13,7 @@ from zhiban.desk.checks import chrome_of
 from zhiban.events import Actor
 from zhiban.kit.db import NO_WORKSPACE
 from zhiban.kit.errors import Conflict, ZhibanError
-from zhiban.people import agents, second_factor, service
+from zhiban.people import agents, first_owner, second_factor, service
 from zhiban.people import sessions as own
 from zhiban.people.auth import (
     COOKIE,
@@ -27,9 +27,10 @@ from zhiban.people.auth import (
 )
 from zhiban.people.other_sessions import OTHERS, keep_others, sign_out_elsewhere
 from zhiban.people.passwords import HashQueueFull
-from zhiban.people.service import SignedInAgent, workspace_called
+from zhiban.people.service import SignedInAgent
 from zhiban.people.sign_in_providers import ProviderKind, ProviderRow, linked_providers, providers
 from zhiban.people.throttle import TooManyAttempts
+from zhiban.people.workspaces import workspace_called
 from zhiban.web.render import LOCALE_COOKIE, THEME_COOKIE, viewer_of
 from zhiban.web.security import same_origin
 
@@ -309,7 +310,7 @@ async def end_one(request: Request, agent: CurrentAgent, session_id: str) -> Res
 async def setup(request: Request, token: str) -> Response:
     auth = auth_of(request)
     async with auth.database.page_transaction(service.workspace_of(token)) as tx:
-        name = await service.check_setup_link(tx, token, now=auth.clock.now())
+        name = await first_owner.check_setup_link(tx, token, now=auth.clock.now())
     return auth.renderer.answer(
         "setup.html", viewer_of(request), workspace=name, name="", email="", trouble="", here=request.url.path
     )
@@ -329,10 +330,10 @@ async def create_owner(
     now = auth.clock.now()
     try:
         async with auth.database.page_transaction(service.workspace_of(token)) as tx:
-            await service.check_setup_link(tx, token, now=now)
+            await first_owner.check_setup_link(tx, token, now=now)
         hashed = await auth.passwords.hash(password, about=(name, email, workspace))
         async with auth.database.page_transaction(service.workspace_of(token)) as tx:
-            agent_id = await service.set_up(
+            agent_id = await first_owner.set_up(
                 tx,
                 token,
                 workspace=workspace,

@@ -24,8 +24,9 @@ from zhiban.people.auth import Auth, CurrentAgent, auth_of, inside, remember_dev
 from zhiban.people.models import ROLE_LABELS, Role
 from zhiban.people.other_sessions import keep_others
 from zhiban.people.permissions import Permission
-from zhiban.people.service import SignedInAgent, signed_in_agent, slug_of
+from zhiban.people.service import SignedInAgent, signed_in_agent
 from zhiban.people.sign_in_providers import JOIN_ROLES, ProviderKind, ProviderSettings, UnknownLogin
+from zhiban.people.workspaces import slug_of
 from zhiban.web.render import viewer_of
 from zhiban.web.security import same_origin
 
