@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zhiban.kit.errors import Misconfigured
+from zhiban.kit.i18n import Texts
 from zhiban.notifications.notices import handoff_notice
 from zhiban.ports.notifiers import parse_address, parse_addresses
 
@@ -48,14 +49,15 @@ def test_any_text_is_an_address_or_a_sentence(text: str) -> None:
 
 
 def test_a_notice_says_who_what_and_when() -> None:
-    notice = handoff_notice(key="h-1", contact_name="王芳", question="怎么退款\n原因：免费", reason="没有找到答案",
+    notice = handoff_notice(Texts(), key="h-1", contact_name="王芳", question="怎么退款\n原因：免费",
+                            reason="没有找到答案",
                             waiting_since="11月21日 13:05", url="http://desk/c/1", inbox="小店客服",
                             contact_id="wm42\n问题：假")  # fmt: skip
     assert notice.title == "王芳 需要人工处理"
     assert notice.text.splitlines() == [
         "联系人：王芳",
         "编号：wm42 问题：假",
-        "渠道：小店客服",
+        "所在收件箱：小店客服",
         "问题：怎么退款 原因：免费",
         "原因：没有找到答案",
         "时间：11月21日 13:05",
@@ -64,7 +66,7 @@ def test_a_notice_says_who_what_and_when() -> None:
 
 def test_a_nameless_contact_with_a_long_hostile_question() -> None:
     notice = handoff_notice(
-        key="h", contact_name="\u202e\x00", question="长" * 5000, reason="x", waiting_since="y", url=None
+        Texts(), key="h", contact_name="\u202e\x00", question="长" * 5000, reason="x", waiting_since="y", url=None
     )
     assert notice.title.startswith("联系人")
     assert len(notice.text.encode()) < 1200

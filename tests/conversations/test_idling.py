@@ -226,3 +226,15 @@ async def test_an_inbox_that_is_to_be_silent_ends_what_is_idle_without_a_word(de
         resolved = await queries.last_resolution(tx, told)
         assert resolved is not None
         assert (resolved.reason, resolved.unsaid) == ("idle", silent)
+
+
+async def test_what_is_given_back_after_a_long_silence_is_the_assistants_for_a_while(desk: Desk) -> None:
+    """It was silent for days with people; whoever gives it back expects the assistant to have it, not the archive."""
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await behaves(desk, tx, auto_resolve={"answered_hours": 1})
+        back = await answered(desk, tx)
+        await service.return_to_assistant(tx, back, by=Actor("agent", desk.lin), now=NOON + 48 * HOUR)
+    for after, status in ((48.5, Status.PENDING), (49.5, Status.RESOLVED)):
+        await timer(desk, after * HOUR).run_once()
+        async with desk.database.transaction(desk.workspace_id) as tx:
+            assert (await desk.state(tx, LIN)).status is status

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.twin import open_inbox
 
 from zhiban.channels.connections import OpenInbox
-from zhiban.conversations import replies, sending, transitions, work_state
+from zhiban.conversations import outbox, replies, sending, transitions, work_state
 from zhiban.conversations.changes import Open
 from zhiban.conversations.ingest import ingest
-from zhiban.conversations.models import Author, ConversationState
+from zhiban.conversations.models import Author, ConversationState, Status
 from zhiban.conversations.outbox import QueuedMessage, enqueue
 from zhiban.events import ASSISTANT, Actor
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
@@ -77,11 +77,13 @@ class Line:
             result = await enqueue(tx, state, text=WORDS, link=CARD, **how)  # type: ignore[arg-type]
         return result.messages[0]
 
-    async def dispatches(self, channel: MemoryChannel, message: QueuedMessage) -> sending.Outcome:
+    async def dispatches(
+        self, channel: MemoryChannel, message: QueuedMessage, *, now: datetime = NOON
+    ) -> sending.SendOutcome:
         inbox = replace(self.inbox, channel=channel)
-        return await sending.dispatch(inbox, "wm1", message, None, now=NOON)  # type: ignore[arg-type]
+        return await sending.dispatch(inbox, "wm1", message, None, now=now)  # type: ignore[arg-type]
 
-    async def records(self, message: QueuedMessage, outcome: sending.Outcome) -> None:
+    async def records(self, message: QueuedMessage, outcome: sending.SendOutcome) -> None:
         async with self.database.transaction(self.workspace_id) as tx:
             await sending.record_outcome(tx, self.inbox, self.state, message, outcome, now=NOON)
 
@@ -308,3 +310,27 @@ async def test_a_goodbye_that_may_have_arrived_is_not_said_again_where_that_woul
     assert await line.dispatches(channel, message) == sending.SendSucceeded(confirmed=False)
     place.faults.append((TryLater("busy", after=3), False))
     assert await line.dispatches(channel, message) == sending.Deferred(3)
+
+
+async def test_a_goodbye_that_had_to_wait_is_not_said_later(line: Line) -> None:
+    """As when the vendor let nothing through for an hour."""
+    place, channel = a_channel()
+    async with line.database.transaction(line.workspace_id) as tx:
+        how = {"to": "ended", "actor": ASSISTANT, "key": "z1", "now": NOON, "text": "再见"}
+        await outbox.enqueue_session_transfer(tx, line.state, **how)  # type: ignore[arg-type]
+        (id_,) = await tx.values("select id from message where kind = 'move'")
+    goodbye = QueuedMessage(id_, "system", "move", "", {"to": "ended", "say": "再见"}, "z1", 3, NOON)
+    late = await line.dispatches(channel, goodbye, now=NOON + timedelta(hours=1))
+    assert late == sending.NothingToSend()
+    await line.records(goodbye, late)
+    assert (await line.stored(goodbye))[2] == "dropped"
+    assert place.arrived == []
+    assert await line.dispatches(channel, goodbye, now=NOON + timedelta(minutes=9)) == sending.SendSucceeded()
+    assert [one.text for one in place.arrived] == ["再见"]
+
+
+def test_nobody_who_goes_on_is_bid_goodbye(line: Line) -> None:
+    ends = QueuedMessage(1, "system", "move", "", {"to": "ended", "say": "再见"}, "z1", 3, NOON)
+    hands_over = replace(ends, content={"to": "pool"})
+    assert [sending.goes_on(one, line.state) for one in (ends, hands_over)] == [True, False]
+    assert not sending.goes_on(ends, replace(line.state, status=Status.RESOLVED))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.browser import Visit
 from tests.desk.conftest import Site
@@ -20,8 +21,25 @@ async def test_messages_are_picked_with_keys_mouse_and_finger(site: Site, enter:
     await repository(site)
     conversation = site.seed.conversations["周予安"]
     page = await enter(f"/conversations/{conversation}")
-    await page.keyboard.press("Alt+t")
     bar, ticks = page.locator("#pickbar"), page.locator("#messages .tick:not(:disabled)")
+    # The page changes, and picking is given up and begun again, before the server has said what may be picked.
+    asked, again, said = 0, asyncio.Event(), asyncio.Event()
+
+    async def slow(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            again.set()
+        await said.wait()
+        await route.continue_()
+
+    await page.route("**/pickable?*", slow)
+    for _ in range(3):
+        await page.keyboard.press("Alt+t")
+        await page.evaluate("document.dispatchEvent(new CustomEvent('htmx:after:swap'))")
+    await again.wait()
+    said.set()
+    await expect(bar).to_have_count(1)
     await expect(bar.locator("b")).to_have_text("选要放进工单的消息")
     await expect(ticks.last).to_be_focused()
     await page.keyboard.press("Space")

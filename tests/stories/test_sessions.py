@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tests.stories.conftest import AheadClock, Shop, running_shop, until
 
-from zhiban.conversations import queries, replies
+from zhiban.conversations import outbox, queries, replies, transitions
 from zhiban.conversations import service as conversations
 from zhiban.conversations.outbox import ReplyWindowClosed
 from zhiban.desk.channel_limits import reply_allowance
-from zhiban.events import Actor
+from zhiban.events import SYSTEM, Actor
 from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.kit.clock import SystemClock
 from zhiban.knowledge import service as knowledge
@@ -261,6 +261,20 @@ async def test_who_enters_and_asks_at_once_is_welcomed_and_answered(shop: Shop) 
     assert (welcome.via, answer.via) == ("event", "message")
     assert "申请售后" in answer.text
     assert (await shop.conversation()).cycle == 1
+
+
+async def test_who_wrote_again_before_the_goodbye_went_out_is_not_bid_goodbye(shop: Shop) -> None:
+    """As when the platform let nothing through for a while: the session goes on."""
+    await shop.says(LI, "怎么申请退款？")
+    talk = await shop.conversation()
+    async with shop.work() as tx:
+        state = await transitions.lock(tx, talk.id)
+        await outbox.enqueue_session_transfer(
+            tx, state, to="ended", actor=SYSTEM, key="z1", text="再见！", now=datetime.now(UTC)
+        )
+    await shop.eventually("select 1 from message where kind = 'move' and state = 'dropped'")
+    assert [sent.text for sent in shop.wecom.sent(LI) if sent.text == "再见！"] == []
+    assert shop.wecom.state(LI) != ENDED
 
 
 async def test_what_an_agent_says_goes_out_before_the_session_ends(shop: Shop) -> None:

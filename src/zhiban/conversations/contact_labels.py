@@ -7,7 +7,7 @@ from datetime import datetime
 
 from zhiban.conversations import transitions
 from zhiban.conversations.changes import NoteContactLabels
-from zhiban.conversations.labels import check_labels
+from zhiban.conversations.labels import Label, check_labels
 from zhiban.conversations.models import ConversationState
 from zhiban.events import DIRECT, Actor, Cause, MemberLabelsChanged
 from zhiban.kit import event_log
@@ -28,6 +28,11 @@ _HOLDS = """exists (
   join label n on n.workspace_id = l.workspace_id and n.id = l.label_id and n.removed_at is null
   where l.workspace_id = c.workspace_id and l.contact_id = c.contact_id{which})"""
 
+_SHOWN = """
+select l.contact_id, n.id, n.name, n.color from contact_label l
+join label n on n.workspace_id = l.workspace_id and n.id = l.label_id and n.removed_at is null
+where l.contact_id = any(%(ids)s::bigint[]) order by lower(n.name), n.id"""
+
 _LAST = "select c.id from conversation c where c.contact_id = %(contact)s"
 
 _UNITE = """
@@ -47,6 +52,15 @@ async def labels_of_contacts(tx: Transaction, ids: Sequence[int]) -> dict[int, t
     found: dict[int, tuple[int, ...]] = {}
     for contact_id, label_id in await tx.rows(_BORNE, ids=list(ids)) if ids else ():
         found[contact_id] = (*found.get(contact_id, ()), label_id)
+    return found
+
+
+async def labels_shown_of(tx: Transaction, ids: Sequence[int]) -> dict[int, list[Label]]:
+    """The labels of these contacts as they are shown, by name. One statement: between two, one may be removed."""
+    found: dict[int, list[Label]] = {}
+    rows = await tx.rows(_SHOWN, ids=list(ids)) if ids else ()
+    for contact_id, label_id, name, color in rows:
+        found.setdefault(contact_id, []).append(Label(label_id, name, color))
     return found
 
 

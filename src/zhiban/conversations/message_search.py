@@ -298,5 +298,6 @@ async def _last_conversations(
     )
     known = await conversations(tx, [id_ for _, id_ in rows])
     for contact_id, id_ in rows:
-        found.setdefault(contact_id, []).append(known[id_])
+        if id_ in known:  # else erased between the two statements
+            found.setdefault(contact_id, []).append(known[id_])
     return found

@@ -65,6 +65,12 @@ UNSAID = frozenset(
     }
 )
 
+# What a notice says, beside which no line stands that names it.
+_HANDED_OVER: Mapping[str, str] = {
+    Reason.RULE: mark("规则转来的"),
+    Reason.MACRO: mark("宏转来的"),
+}
+
 REASON_LABELS: Mapping[str, str] = {
     Reason.ASKED: mark("对方要求人工"),
     Reason.WORD: mark("说到了要转人工的词"),
@@ -91,3 +97,8 @@ REASON_LABELS: Mapping[str, str] = {
     Reason.BALANCED: mark("在线且手上最少"),
     Reason.ROUND_ROBIN: mark("在线且轮到"),
 }
+
+
+def handoff_words(reason: str) -> str:
+    """Why somebody waits for a person, as a translatable text for whoever has no thread before them; "" if unknown."""
+    return _HANDED_OVER.get(reason) or REASON_LABELS.get(reason, "")

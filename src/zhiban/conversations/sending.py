@@ -72,6 +72,7 @@ _PLAIN = (
 LONGEST_WAIT = 600.0
 BROKEN_WAIT = 60.0
 GIVE_UP_AFTER = timedelta(hours=48)
+GOODBYE_LASTS = timedelta(minutes=10)  # later than that nobody expects the closing words
 
 
 @frozen_dataclass
@@ -100,7 +101,12 @@ class Deferred:
     broken: str | None = None
 
 
-Outcome = SendSucceeded | SendRejected | Deferred
+@frozen_dataclass
+class NothingToSend:
+    """No call was made, as there is nothing to say any more."""
+
+
+SendOutcome = SendSucceeded | SendRejected | Deferred | NothingToSend
 
 
 @frozen_dataclass
@@ -121,13 +127,13 @@ async def try_once(tx: Transaction, message: QueuedMessage, *, process: int, now
 
 async def dispatch(
     inbox: OpenInbox, thread: str, message: QueuedMessage, files: OutgoingFiles, *, now: datetime
-) -> Outcome:
+) -> SendOutcome:
     """Make the call. Never raises for what a vendor may answer."""
     if message.tried and not inbox.channel.limits.repeats:
         return SendSucceeded(confirmed=False)
     try:
         if message.kind == "move":
-            return await _move(inbox, thread, message)
+            return await _move(inbox, thread, message, now=now)
         if message.kind in FILE_KINDS:
             return await _send_file(inbox, thread, message, files)
         if message.kind == Kind.LINK:
@@ -191,14 +197,20 @@ async def _send_file(inbox: OpenInbox, thread: str, message: QueuedMessage, file
         return await _say(inbox, message, inbox.channel.send(as_outgoing(thread, message, given.media)))
 
 
-async def _move(inbox: OpenInbox, thread: str, message: QueuedMessage) -> Outcome:
+def goes_on(message: QueuedMessage, state: ConversationState) -> bool:
+    """Whether this would end the session, and say goodbye, to somebody who has written again meanwhile."""
+    return message.kind == "move" and message.content["to"] == "ended" and state.status is not Status.RESOLVED
+
+
+async def _move(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: datetime) -> SendOutcome:
     """Move the session; what is to be said about it goes out on the code that the vendor returns."""
     channel, content = inbox.channel, message.content
-    say = content.get("say")
+    late = content["to"] == "ended" and now - message.sent_at > GOODBYE_LASTS
+    say = "" if late else content.get("say")
     if not isinstance(channel, TransfersNatively):
         # A channel without sessions: only the words remain. Nobody quotes what no message stands for.
         if not say:
-            return SendSucceeded()
+            return NothingToSend()
         words = Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say)
         return replace(await _say(inbox, message, channel.send(words)), vendor_id=None)
     to = NativeState(content["to"])
@@ -247,7 +259,7 @@ async def record_outcome(
     inbox: OpenInbox,
     state: ConversationState,
     message: QueuedMessage,
-    outcome: Outcome,
+    outcome: SendOutcome,
     *,
     now: datetime,
     leave: WorkHold | None = None,
@@ -268,6 +280,8 @@ async def record_outcome(
         case SendRejected():
             metrics.send(inbox.kind, "refused")
             await _record_refused(tx, inbox, state, message, outcome, now=now)
+        case NothingToSend():
+            await tx.run("update message set state = 'dropped' where id = %(id)s and state = 'queued'", id=message.id)
         case Deferred():
             metrics.send(inbox.kind, "delayed")
             await tx.run("update message set attempts = attempts + 1, tried_at = null where id = %(id)s", id=message.id)

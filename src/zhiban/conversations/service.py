@@ -386,7 +386,7 @@ async def resolve_idle(
     now: datetime,
     ending: IdleEnding = IdleEnding(),
 ) -> int:
-    """Resolve what nobody has continued, or taken up again, since `before`: what the assistant answered is its success.
+    """Resolve what nobody continued, took up or gave back since `before`: what the assistant answered is its success.
 
     A contact who still waits for an answer is never resolved away. What the channel does not let us say is not said,
     and the resolution tells why; a label that was removed is not put on. Returns how many, a batch at most.
@@ -395,7 +395,9 @@ async def resolve_idle(
         tx,
         # The status stands in the text: only so every plan may use the index.
         f"c.inbox_id = %(inbox)s and c.status = '{status.value}' and c.last_activity_at < %(before)s "
-        "and c.waiting_since is null and (c.opened_at is null or c.opened_at < %(before)s)",
+        "and c.waiting_since is null and (c.opened_at is null or c.opened_at < %(before)s) and not exists ("
+        "select from event e where e.conversation_id = c.id and e.kind = 'conversation_returned' "
+        "and e.at >= %(before)s)",
         inbox=inbox_id,
         before=before,
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from zhiban.channels.connections import Connections
 from zhiban.channels.inboxes import card_inbox
 from zhiban.conversations.models import Status
 from zhiban.conversations.queries import event_by_id
-from zhiban.conversations.reasons import REASON_LABELS
+from zhiban.conversations.reasons import handoff_words
 from zhiban.events import (
     ConversationCreated,
     ConversationHandedOff,
@@ -30,6 +30,7 @@ from zhiban.kit.jobs import Enqueued, Job, Task, enqueue_many
 from zhiban.notifications.notices import handoff_notice
 from zhiban.people.agents import accounts_at
 from zhiban.people.contacts import learn_profiles
+from zhiban.people.workspaces import workspace_locale
 from zhiban.ports import Choice, ConnectionBroken, KnowsContacts, Notice, Notifier, ShowsCards
 from zhiban.ports.notifiers import parse_address
 
@@ -243,6 +244,7 @@ class NotificationJobs:
         async with self._database.transaction(workspace_id) as tx:
             cards = await card_inbox(tx, inbox_id, self._notifiers.card_kinds)
             members = await accounts_at(tx, cards.vendor, inbox_id=inbox_id) if cards else []
+            texts = await self._words(tx)
         if recipient != MEMBERS:
             # Addresses hold passwords: the job names one by its digest, and one that was taken out gets nothing.
             for address in await self._addresses(workspace_id, inbox_id):
@@ -252,20 +254,25 @@ class NotificationJobs:
         inbox = await self._connections.inbox(workspace_id, cards.id) if cards else None
         if inbox is None or not isinstance(inbox.channel, ShowsCards):
             raise ConnectionBroken("There is no app to send cards with", code=0)
-        await inbox.channel.send_handoff(members, notice, button=Choice(f"take:{conversation_id}", "接入"))
+        await inbox.channel.send_handoff(members, notice, button=Choice(f"take:{conversation_id}", texts("接入")))
+
+    async def _words(self, tx: Transaction) -> Texts:
+        """The workspace's language: a notice goes to addresses, of whose readers nothing is known."""
+        return replace(self._texts, locale=await workspace_locale(tx))
 
     async def _notice(self, tx: Transaction, conversation_id: int, event_id: int, waiting: WaitingContact) -> Notice:
         event = await event_by_id(tx, event_id)
         question = event.question if isinstance(event, ConversationHandedOff) else ""
-        when = waiting.since.astimezone(ZoneInfo("Asia/Shanghai")).strftime("%m-%d %H:%M")
+        texts, why = await self._words(tx), handoff_words(waiting.reason or "")
         return handoff_notice(
+            texts,
             # Of this event, not of the conversation: a second handoff is another notice.
             key=f"handoff-{conversation_id}-{event_id}",
             contact_name=waiting.contact_name,
             contact_id=waiting.thread,
             question=question or waiting.last_words or "",
-            reason=self._texts(REASON_LABELS.get(waiting.reason or "", waiting.reason or "")),
-            waiting_since=when,
+            reason=texts(why) if why else "",
+            waiting_since=waiting.since.astimezone(texts.zone).strftime("%m-%d %H:%M"),
             url=f"{self._notifiers.url}/conversations/{conversation_id}" if self._notifiers.url else None,
             inbox=waiting.inbox_name,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zhiban.kit.i18n import Texts
 from zhiban.kit.text import cut_bytes
 from zhiban.ports import Notice
 
@@ -11,6 +12,7 @@ _NAME_SIZE, _QUESTION_SIZE = 90, 900
 
 
 def handoff_notice(
+    texts: Texts,
     *,
     key: str,
     contact_name: str,
@@ -21,21 +23,22 @@ def handoff_notice(
     inbox: str = "",
     contact_id: str = "",
 ) -> Notice:
-    """The notice that somebody waits. `waiting_since` and `reason` are written for people.
+    """The notice that somebody waits, in the language of `texts`, as `waiting_since` and `reason` are.
 
     `contact_id` is the contact's id at the vendor, which tells those of one name apart.
     """
-    name = _line(contact_name, _NAME_SIZE) or "联系人"
+    name = _line(contact_name, _NAME_SIZE) or texts("联系人")
     lines: Sequence[tuple[str, str]] = (
-        ("联系人", name),
-        ("编号", _line(contact_id, _NAME_SIZE)),
-        ("渠道", _line(inbox, _NAME_SIZE)),
-        ("问题", _line(question, _QUESTION_SIZE)),
-        ("原因", reason),
-        ("时间", waiting_since),
+        (texts("联系人"), name),
+        (texts("编号"), _line(contact_id, _NAME_SIZE)),
+        (texts("所在收件箱"), _line(inbox, _NAME_SIZE)),
+        (texts("问题"), _line(question, _QUESTION_SIZE)),
+        (texts("原因"), reason),
+        (texts("时间"), waiting_since),
     )
-    text = "\n".join(f"{label}：{value}" for label, value in lines if value)
-    return Notice(key=key, title=f"{name} 需要人工处理", text=text, url=url)
+    between = "：" if texts.locale == "zh" else ": "
+    text = "\n".join(f"{label}{between}{value}" for label, value in lines if value)
+    return Notice(key=key, title=texts("{name} 需要人工处理", name=name), text=text, url=url)
 
 
 def rule_notice(*, rule: str, contact_name: str, text: str) -> tuple[str, str]:

@@ -24,7 +24,16 @@ from zhiban.conversations.outbox import QueuedMessage
 from zhiban.conversations.outgoing_files import OutgoingFiles
 from zhiban.conversations.quotes import reference_of
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage, Responder
-from zhiban.conversations.sending import Deferred, Outcome, WorkHold, dispatch, record_outcome, try_once
+from zhiban.conversations.sending import (
+    Deferred,
+    NothingToSend,
+    SendOutcome,
+    WorkHold,
+    dispatch,
+    goes_on,
+    record_outcome,
+    try_once,
+)
 from zhiban.events import SYSTEM
 from zhiban.kit import metrics
 from zhiban.kit.background_tasks import BackgroundTasks, attempt, cancelled
@@ -235,7 +244,10 @@ class ConversationWorker:
         for message in snapshot.queued:
             with metrics.timed("send"):
                 now = self._clock.now()
-                if not message.tried and not snapshot.inbox.channel.limits.repeats:
+                outcome: SendOutcome | None
+                if goes_on(message, snapshot.state):
+                    outcome = NothingToSend()
+                elif not message.tried and not snapshot.inbox.channel.limits.repeats:
                     outcome = await self._once(snapshot, message, now=now)
                 else:
                     whole = await self._naming(snapshot, message)
@@ -265,7 +277,9 @@ class ConversationWorker:
                 return False  # people may have taken over between two parts: read again before the next one
         return False
 
-    async def _once(self, snapshot: ConversationSnapshot, message: QueuedMessage, *, now: datetime) -> Outcome | None:
+    async def _once(
+        self, snapshot: ConversationSnapshot, message: QueuedMessage, *, now: datetime
+    ) -> SendOutcome | None:
         """Make a call that nobody may repeat; None where it is not to be made any more, as others have seen to it.
 
         The lease is kept however long it takes, so that nobody takes a call under way for one that was lost.

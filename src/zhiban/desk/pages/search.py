@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from zhiban.automation.queries import names
 from zhiban.conversations import message_search
-from zhiban.conversations.contact_labels import labels_of_contacts
+from zhiban.conversations.contact_labels import labels_shown_of
 from zhiban.conversations.labelled_contacts import labelled_contacts
 from zhiban.conversations.labels import labels
 from zhiban.conversations.message_search import ContactHit, SearchPage
@@ -37,7 +37,7 @@ Word = Annotated[str, Query(max_length=40)]
 
 
 @frozen_dataclass
-class _Found:
+class _DeskHits:
     page: SearchPage
     contacts: tuple[ContactView, ...] = ()
     contacts_before: int | None = None
@@ -89,20 +89,19 @@ async def search(
 
 async def _find(
     tx: Transaction, form: SearchForm, texts: Texts, access: Access, *, now: datetime, before: int | None
-) -> _Found:
+) -> _DeskHits:
     asked, narrowed = word_search.query(form.q), form.filter(texts.zone)
     if form.label_id is not None:
         bearing = await labelled_contacts(tx, access, form.label_id, asked, most=LABELLED, before=before)
-        return _Found(SearchPage(), await _views(tx, bearing.hits, asked), bearing.before)
+        return _DeskHits(SearchPage(), await _views(tx, bearing.hits, asked), bearing.before)
     page = await message_search.search(tx, asked, access=access, now=now, narrowed=narrowed, before=before)
     if before is not None or form.narrowed:
-        return _Found(page)
+        return _DeskHits(page)
     contacts = await message_search.search_contacts(tx, asked, access=access, most=CONTACTS)
-    return _Found(page, await _views(tx, contacts, asked))
+    return _DeskHits(page, await _views(tx, contacts, asked))
 
 
 async def _views(tx: Transaction, hits: Sequence[ContactHit], asked: word_search.Query) -> tuple[ContactView, ...]:
     """The contacts with their labels."""
-    borne = await labels_of_contacts(tx, [one.contact.id for one in hits])
-    known = {one.id: one for one in await labels(tx)} if borne else {}
-    return tuple(found.contact_view(one, asked, [known[id_] for id_ in borne.get(one.contact.id, ())]) for one in hits)
+    borne = await labels_shown_of(tx, [one.contact.id for one in hits])
+    return tuple(found.contact_view(one, asked, borne.get(one.contact.id, ())) for one in hits)

@@ -6,6 +6,7 @@ import { openId } from "./live.js";
 const picked = new Set();
 let at = 0; // the conversation that is picked from, 0 for none
 let told = null; // { yes, no, most }, as the server said last
+let turn = 0; // grows whenever picking begins or ends
 let last = 0; // picked by hand, where a range begins
 let focused = 0; // the message whose box had the focus before the page changed
 
@@ -14,13 +15,15 @@ const words = () => document.getElementById("words").dataset;
 const articles = () => [...document.querySelectorAll("#messages .msg[data-mid]")];
 const idOf = (article) => Number(article.dataset.mid);
 const bar = () => document.getElementById("pickbar");
-const usable = (id) => told.yes.has(id);
+const usable = (id) => Boolean(told?.yes.has(id));
 
 async function ask() {
   const first = articles().map(idOf).filter(Boolean)[0] ?? 0;
+  const asked = turn;
   const answer = await fetch(`/conversations/${at}/pickable?first=${first}`, { headers: { accept: "application/json" } });
   if (!answer.ok) throw new Error("refused");
   const said = await answer.json();
+  if (turn !== asked) return; // left meanwhile, and perhaps begun elsewhere
   told = { yes: new Set(said.yes), no: said.no, most: said.most, seen: new Set(articles().map(idOf)) };
   for (const id of picked) if (!usable(id)) picked.delete(id);
 }
@@ -36,15 +39,18 @@ async function begin() {
     document.head.append(sheet);
   }
   at = id;
+  const mine = ++turn;
   picked.clear();
   last = 0;
   try {
     await ask();
   } catch {
+    if (turn !== mine) return;
     at = 0;
     document.dispatchEvent(new CustomEvent("desk:trouble", { detail: words().unopened }));
     return;
   }
+  if (turn !== mine) return;
   if (openId() !== at) return leave();
   document.documentElement.dataset.drawer = "";
   thread().dataset.picking = "";
@@ -57,6 +63,7 @@ async function begin() {
 }
 
 function leave() {
+  turn += 1;
   at = 0;
   told = null;
   picked.clear();
@@ -85,7 +92,7 @@ function box(article) {
 }
 
 function show() {
-  if (!at) return;
+  if (!told) return; // not asked yet, or left
   const shown = articles().filter((one) => picked.has(idOf(one)));
   for (const article of articles()) {
     const id = idOf(article);
@@ -153,7 +160,7 @@ function submit(event) {
 }
 
 function pressed(event) {
-  if (!at || event.isComposing || event.altKey || event.ctrlKey || event.metaKey || document.querySelector("dialog[open], details.menu[open]")) return;
+  if (!told || event.isComposing || event.altKey || event.ctrlKey || event.metaKey || document.querySelector("dialog[open], details.menu[open]")) return;
   if (event.key === "Escape") {
     leave();
     document.querySelector("#compose textarea, .compose textarea")?.focus({ preventScroll: true });
@@ -170,7 +177,7 @@ function clicked(event) {
     event.stopImmediatePropagation();
     return at ? leave() : begin();
   }
-  if (!at) return;
+  if (!told) return;
   if (event.target.closest("#pickbar [data-leave]")) return leave();
   const article = event.target.closest("#messages .msg[data-mid]");
   if (!article) return;
@@ -190,7 +197,7 @@ export function start() {
   document.addEventListener("desk:pick", () => (at ? leave() : begin()));
   document.addEventListener("htmx:before:swap", () => { focused = at ? Number(document.activeElement?.closest?.(".msg")?.dataset.mid || 0) : 0; });
   document.addEventListener("htmx:after:swap", async () => {
-    if (!at) return;
+    if (!at || (!told && openId() === at)) return; // what may be picked is being asked for
     if (openId() !== at || !bar()) return leave();
     show();
     if (focused) document.querySelector(`#messages .msg[data-mid="${focused}"] > .tick`)?.focus({ preventScroll: true });
