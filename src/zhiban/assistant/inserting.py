@@ -39,12 +39,14 @@ class FoundEntry:
 @frozen_dataclass
 class FoundEntries:
     """What the base of the conversation's inbox has. `asked` is the contact's question, where that was looked up;
-    `base` is None where the inbox has no base, and a base without `articles` has nothing to be found."""
+    `base` is None where the inbox has no base, and a base without `articles` has nothing to be found. `by_words`: an
+    embedder behind a network was left out, which might find more."""
 
     base: BaseRow | None
     articles: bool
     entries: tuple[FoundEntry, ...] = ()
     asked: str = ""
+    by_words: bool = False
 
 
 @frozen_dataclass
@@ -75,8 +77,13 @@ class EntrySearch:
         self._database = database
         self._embedders = embedders
 
-    async def search(self, workspace_id: int, conversation_id: int, inbox_id: int, text: str) -> FoundEntries:
-        """The entries that fit `text`; without any those that fit what the contact asked last, or the newest ones."""
+    async def search(
+        self, workspace_id: int, conversation_id: int, inbox_id: int, text: str, *, typing: bool = False
+    ) -> FoundEntries:
+        """The entries that fit `text`; without any those that fit what the contact asked last, or the newest ones.
+
+        While somebody is `typing`, no embedder behind a network is asked: each pause would cost money and time.
+        """
         typed = " ".join(text.split())[:LONGEST]
         async with self._database.transaction(workspace_id) as tx:
             base = await service.base_of_inbox(tx, inbox_id)
@@ -84,17 +91,19 @@ class EntrySearch:
                 return FoundEntries(base, False)
             questions = [] if typed else await open_questions(tx, conversation_id)
         asked = " ".join(questions[0].text.split())[:LONGEST] if questions else ""
-        found = await self._found(workspace_id, base, typed or asked) if typed or asked else []
+        by_words = typing and bool(typed) and self._embedders.asks_remotely(base.embedder, typed)
+        embedders = NO_EMBEDDERS if by_words else self._embedders
+        found = await self._found(workspace_id, base, typed or asked, embedders) if typed or asked else []
         if len(found) < SHOWN and not asked:
             found += await self._listed(workspace_id, base, typed, {one.article_id for one in found})
-        return FoundEntries(base, True, tuple(found[:SHOWN]), asked if found else "")
+        return FoundEntries(base, True, tuple(found[:SHOWN]), asked if found else "", by_words)
 
-    async def _found(self, workspace_id: int, base: BaseRow, text: str) -> list[FoundEntry]:
+    async def _found(self, workspace_id: int, base: BaseRow, text: str, embedders: Embedders) -> list[FoundEntry]:
         async def known(_tx: Transaction) -> int:
             return base.id
 
         result = await retrieval.find(
-            lambda: self._database.transaction(workspace_id), known, text, embedders=self._embedders, top_k=SHOWN
+            lambda: self._database.transaction(workspace_id), known, text, embedders=embedders, top_k=SHOWN
         )
         return [
             FoundEntry(

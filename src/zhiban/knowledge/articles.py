@@ -116,22 +116,26 @@ async def _numbers(tx: Transaction, table: str, how_many: int) -> list[int]:
 
 
 async def insert(
-    tx: Transaction, base_id: int, source_id: int | None, new: Sequence[NewArticle], *, saving: Saving
+    tx: Transaction, base_id: int, of_sources: Sequence[tuple[int | None, NewArticle]], *, saving: Saving
 ) -> list[IndexEntry]:
-    """Write new articles. Returns what is to be indexed."""
+    """Write new articles, each of a source or of none. Returns what is to be indexed."""
+    if not of_sources:
+        return []
+    new = [article for _, article in of_sources]
     ids = await _numbers(tx, "article", len(new))
     await tx.run(
         "insert into article (workspace_id, id, base_id, source_id, kind, key, title, answer, category, digest, "
         "created_at, updated_at, saved_from, actor_kind, actor_id, actor_ref) overriding system value "
-        "select %(workspace)s, id, %(base)s, %(source)s, kind, key, title, answer, category, digest, %(now)s, %(now)s, "
+        "select %(workspace)s, id, %(base)s, source, kind, key, title, answer, category, digest, %(now)s, %(now)s, "
         "%(saved_from)s, %(actor_kind)s, %(actor_id)s, %(actor_ref)s "
-        "from unnest(%(ids)b::bigint[], %(kinds)b::text[], %(keys)b::text[], %(titles)b::text[], %(answers)b::text[], "
-        "%(categories)b::text[], %(digests)b::bytea[]) as t (id, kind, key, title, answer, category, digest)",
+        "from unnest(%(ids)b::bigint[], %(sources)b::bigint[], %(kinds)b::text[], %(keys)b::text[], "
+        "%(titles)b::text[], %(answers)b::text[], %(categories)b::text[], %(digests)b::bytea[]) "
+        "as t (id, source, kind, key, title, answer, category, digest)",
         workspace=tx.workspace_id,
         base=base_id,
-        source=source_id,
         **saving.columns,
         ids=ids,
+        sources=[source_id for source_id, _ in of_sources],
         kinds=[str(article.kind) for article in new],
         keys=[article.key for article in new],
         titles=[article.title for article in new],
@@ -283,7 +287,7 @@ async def revise(
     changes = Changes(articles_added=len(fresh), articles_changed=len(changed), articles_removed=len(gone))
     changes.versions_removed = await count_versions(tx, gone)
     changes.chunks_removed += await remove(tx, base, gone)
-    entries = await insert(tx, base.id, source_id, fresh, saving=saving)
+    entries = await insert(tx, base.id, [(source_id, article) for article in fresh], saving=saving)
     for old, article in changed:
         added, removed = await replace_article(tx, base, old, article, saving=saving)
         entries += added

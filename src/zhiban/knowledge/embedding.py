@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.jobs import Job
-from zhiban.knowledge.vectors import HalfVectors, text_to_embed
+from zhiban.knowledge.embedding_ahead import EmbeddedAhead
+from zhiban.knowledge.vectors import HalfVectors, passage_vectors, text_to_embed
 from zhiban.ports import Embedder, ModelUnavailable
 
 log = logging.getLogger(__name__)
@@ -30,12 +31,23 @@ Told = Callable[[int, int], None]
 __all__ = ["EMBED", "ModelUnavailable", "Told", "embed_base", "embed_new", "forget_vectors", "missing"]
 
 _MISSING = """
-select p.id, p.article_id, p.text from phrasing p
+select count(*) from phrasing p
 join article a on a.workspace_id = p.workspace_id and a.id = p.article_id
-where a.base_id = %(base)s and a.kind = 'faq' and not p.retired and p.id > %(after)s and not exists (
+where a.base_id = %(base)s and a.kind = 'faq' and not p.retired and not exists (
   select from vector_set s join phrasing_vector v on v.workspace_id = s.workspace_id and v.set_id = s.id
   where s.workspace_id = p.workspace_id and s.base_id = %(base)s and s.embedder = %(embedder)s
     and v.article_id = p.article_id and v.phrasing_id = p.id)"""
+
+# A step through them: each phrasing is looked up by its key, and no more of them than are wanted. Written as joins,
+# every step of an import would read all vectors that there are by then: so plans whoever has not seen the tables grow.
+_NEXT_MISSING = """
+select p.id, p.text from phrasing p
+where p.workspace_id = %(workspace)s and p.id > %(after)s and not p.retired
+  and (select a.base_id from article a where a.workspace_id = p.workspace_id and a.id = p.article_id
+        and a.kind = 'faq') = %(base)s
+  and (select v.phrasing_id from phrasing_vector v where v.workspace_id = p.workspace_id and v.set_id = %(set)s
+        and v.article_id = p.article_id and v.phrasing_id = p.id limit 1) is null
+order by p.id limit %(limit)s"""
 
 _NEW_SET = """
 insert into vector_set as s (workspace_id, base_id, embedder, dimensions)
@@ -58,7 +70,6 @@ delete from phrasing_vector v where v.set_id = any(%(sets)b::bigint[]) and not e
 @frozen_dataclass
 class _Phrasing:
     id: int
-    article_id: int
     text: str
 
 
@@ -109,7 +120,7 @@ async def embed_base(
 
 async def missing(tx: Transaction, base_id: int, embedder: str) -> int:
     """How many phrasings of the base have no vector of this embedder."""
-    count: int = await tx.value(f"select count(*) from ({_MISSING}) as m", base=base_id, embedder=embedder, after=0)
+    count: int = await tx.value(_MISSING, base=base_id, embedder=embedder)
     return count
 
 
@@ -120,19 +131,21 @@ async def embed_new(
     embedder: Embedder,
     *,
     after: int = 0,
+    ahead: EmbeddedAhead | None = None,
     made: Callable[[int], None],
 ) -> int:
     """Make vectors for the phrasings beyond this id, for a set that need not be complete. Returns the last one's id.
 
-    `made` hears how many. Raises ModelUnavailable.
+    What was made `ahead` is taken from there; `made` hears how many. Raises ModelUnavailable.
     """
     while True:
         async with database.transaction(workspace_id) as tx:
             found = await tx.objects(
                 _Phrasing,
-                _MISSING + " order by p.id limit %(limit)s",
+                _NEXT_MISSING,
+                workspace=workspace_id,
                 base=base_id,
-                embedder=embedder.name,
+                set=await _set_of(tx, base_id, embedder.name),
                 after=after,
                 limit=AT_ONCE * SIDE_BY_SIDE,
             )
@@ -141,7 +154,7 @@ async def embed_new(
         share = -(-len(found) // SIDE_BY_SIDE)
         outcomes = await asyncio.gather(
             *(
-                _embed(database, workspace_id, base_id, embedder, found[start : start + share])
+                _embed(database, workspace_id, base_id, embedder, found[start : start + share], ahead)
                 for start in range(0, len(found), share)
             ),
             return_exceptions=True,
@@ -153,12 +166,26 @@ async def embed_new(
         after = found[-1].id
 
 
+async def _set_of(tx: Transaction, base_id: int, embedder: str) -> int:
+    """0 before the first vector, when no set has this id."""
+    found: int | None = await tx.value(
+        "select id from vector_set where base_id = %(base)s and embedder = %(embedder)s",
+        base=base_id,
+        embedder=embedder,
+    )
+    return found or 0
+
+
 async def _embed(
-    database: Database, workspace_id: int, base_id: int, embedder: Embedder, batch: Sequence[_Phrasing]
+    database: Database,
+    workspace_id: int,
+    base_id: int,
+    embedder: Embedder,
+    batch: Sequence[_Phrasing],
+    ahead: EmbeddedAhead | None,
 ) -> int:
-    vectors = await embedder.embed([text_to_embed(phrasing.text) for phrasing in batch], purpose="passage")
-    if len(vectors) != len(batch):
-        raise ModelUnavailable("The embedder returned vectors that do not fit what it was asked.")
+    texts = [text_to_embed(phrasing.text) for phrasing in batch]
+    vectors = await (ahead.vectors(texts) if ahead else passage_vectors(embedder, texts))
     async with database.transaction(workspace_id) as tx:
         found = await tx.object(
             _Set,
@@ -166,9 +193,9 @@ async def _embed(
             workspace=workspace_id,
             base=base_id,
             embedder=embedder.name,
-            dimensions=len(vectors[0]),
+            dimensions=vectors[0].dimensions,
         )
-        if found is None or any(len(vector) != found.dimensions for vector in vectors):
+        if found is None or any(vector.dimensions != found.dimensions for vector in vectors):
             raise ModelUnavailable("The embedder returned vectors that do not fit what it was asked.")
         oid = await tx.value("select 'halfvec'::regtype::oid")
         return await tx.run(

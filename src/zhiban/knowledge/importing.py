@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
@@ -26,81 +25,31 @@ from zhiban.knowledge import articles, calibration, converters, embedding, queri
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes, NewArticle
 from zhiban.knowledge.document import MOST_BYTES, SkippedRow, Unreadable
-from zhiban.knowledge.indexing import IndexEntry
+from zhiban.knowledge.embedding_ahead import EmbeddedAhead
+from zhiban.knowledge.import_report import (
+    Confirm,
+    Failure,
+    ImportReport,
+    Progress,
+    ReadFile,
+    Removal,
+    RemovalRefused,
+)
 from zhiban.knowledge.models import SavedFrom
 from zhiban.knowledge.queries import BaseRow, SourceRow
 from zhiban.knowledge.sources import Selection, SourceFile, SourceFolder, select
-from zhiban.knowledge.vectors import Embedders
+from zhiban.knowledge.vectors import Embedders, text_to_embed
 from zhiban.knowledge.versions import Saving
 from zhiban.ports import Embedder
 
 GROUP_CHUNKS = 1_000  # small files share a transaction up to this; the base is locked meanwhile
 GROUP_FILES = 200
+AHEAD_FROM = 2 * GROUP_CHUNKS  # so many are embedded while they are stored, and not after it
 KEPT_CHUNKS = 4_000  # that are kept in memory instead of being read a second time
 MANY = 500  # chunks, from which on the planner should be told
 SHOWN_ROWS = 20  # of a file, that were left out
 UPLOADS = "uploads"  # the source of files that somebody sent
 DRIFT = 0.02  # how far mean lengths may move before the index is rebuilt with the new ones
-
-
-@frozen_dataclass
-class Progress:
-    """`stage` is reading, storing, rebuilding, embedding or calibrating; `done` of `total` counts files or chunks."""
-
-    stage: str
-    done: int
-    total: int
-    chunks: int = 0
-    file: str | None = None
-
-
-@frozen_dataclass
-class Failure:
-    file: str
-    sentence: str
-
-
-@frozen_dataclass
-class ReadFile:
-    """What stands in the base of a file that was read, and rows that were left out (the first ones of many)."""
-
-    file: str
-    articles: int
-    skipped: int = 0
-    rows: tuple[SkippedRow, ...] = ()
-
-
-@dataclass(slots=True)
-class ImportReport:
-    new: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    outdated: list[str] = field(default_factory=list)  # changed, but `refresh` was not asked for
-    duplicates: list[str] = field(default_factory=list)  # the same content is there under another name
-    removed: list[str] = field(default_factory=list)
-    failed: list[Failure] = field(default_factory=list)
-    read: list[ReadFile] = field(default_factory=list)
-    changes: Changes = field(default_factory=Changes)
-    rebuilt: bool = False
-    embedded: int = 0
-    embedding_failed: str | None = None
-    seconds: float = 0.0
-
-
-@frozen_dataclass
-class Removal:
-    """What a refresh would take away, in articles, and what it would bring."""
-
-    removed: int
-    added: int
-    files: tuple[str, ...]  # that vanished
-
-
-Confirm = Callable[[Removal], Awaitable[bool]]
-
-
-class RemovalRefused(Conflict):
-    """A refresh would take away more than it brings, and nobody said that this is meant. Nothing was changed."""
 
 
 @frozen_dataclass
@@ -218,6 +167,7 @@ class _Run:
         self.base_id = 0
         self.done = self.total = self.chunks = self.kept_chunks = 0
         self.stored, self.complete = asyncio.Event(), False
+        self.ahead: EmbeddedAhead | None = None
         self.kept: dict[str, tuple[bytes, _Content]] = {}  # read already, to know what a refresh removes
 
     async def everything(self, slug: str, selecting: Selecting, confirm: Confirm | None) -> None:
@@ -333,17 +283,13 @@ class _Run:
         """Write a few files in one transaction."""
         if not group:
             return
-        async with self.database.transaction(self.workspace_id) as tx:
-            base = await upkeep.locked(tx, self.base_id)
-            entries: list[IndexEntry] = []
-            changes, saving = Changes(), Saving(self.by, SavedFrom.IMPORT, self.now)
-            for parsed in group:
-                source_id = await self._source(tx, parsed)
-                added, made = await articles.revise(tx, base, source_id, parsed.articles, saving=saving)
-                entries += added
-                changes += made
-            await articles.index(tx, base, entries, written=self._written)
-            await self._record(tx, changes)
+        if self.ahead and sum(parsed.size for parsed in group) >= AHEAD_FROM:
+            self.ahead.start(_asked(group))
+        try:
+            changes = await self._write(group)
+        finally:
+            if self.ahead:
+                self.ahead.stop()
         self.stored.set()
         self.report.changes += changes
         for parsed in group:
@@ -351,32 +297,59 @@ class _Run:
             rows = parsed.skipped
             self.report.read.append(ReadFile(parsed.name, len(parsed.articles), len(rows), tuple(rows[:SHOWN_ROWS])))
 
+    async def _write(self, group: Sequence[_Parsed]) -> Changes:
+        async with self.database.transaction(self.workspace_id) as tx:
+            base = await upkeep.locked(tx, self.base_id)
+            changes, saving = Changes(), Saving(self.by, SavedFrom.IMPORT, self.now)
+            sources = await self._sources(tx, group)
+            fresh = [
+                (id_, article)
+                for (id_, new), one in zip(sources, group, strict=True)
+                if new
+                for article in one.articles
+            ]
+            entries = await articles.insert(tx, base.id, fresh, saving=saving)
+            changes += Changes(articles_added=len(fresh), chunks_added=len(entries))
+            for (source_id, new), parsed in zip(sources, group, strict=True):
+                if not new:
+                    added, made = await articles.revise(tx, base, source_id, parsed.articles, saving=saving)
+                    entries += added
+                    changes += made
+            await articles.index(tx, base, entries, written=self._written)
+            await self._record(tx, changes)
+        return changes
+
     def _written(self, chunks: int) -> None:
         self.chunks += chunks
         self.tell(Progress("storing", self.done, self.total, self.chunks))
 
-    async def _source(self, tx: Transaction, parsed: _Parsed) -> int:
-        source_id: int | None = await tx.value(
+    async def _sources(self, tx: Transaction, group: Sequence[_Parsed]) -> list[tuple[int, bool]]:
+        """The row of each file, and whether it was made just now. Raises Conflict."""
+        rows = await tx.rows(
             "insert into source as s (workspace_id, base_id, name, folder, folder_path, kind, category, digest, "
-            "converter, imported_at) values (%(workspace)s, %(base)s, %(name)s, %(folder)s, %(path)s, %(kind)s, "
-            "%(category)s, %(digest)s, %(converter)s, %(now)s) "
+            "converter, imported_at) select %(workspace)s, %(base)s, name, folder, path, kind, %(category)s, digest, "
+            "%(converter)s, %(now)s from unnest(%(names)b::text[], %(folders)b::text[], %(paths)b::text[], "
+            "%(kinds)b::text[], %(digests)b::bytea[]) as t (name, folder, path, kind, digest) "
             "on conflict (workspace_id, base_id, name) do update set kind = excluded.kind, "
             "category = excluded.category, digest = excluded.digest, converter = excluded.converter, "
-            "imported_at = excluded.imported_at where s.folder_path = excluded.folder_path returning id",
+            "imported_at = excluded.imported_at where s.folder_path = excluded.folder_path "
+            "returning name, id, xmax = 0",
             workspace=tx.workspace_id,
             base=self.base_id,
-            name=parsed.name,
-            folder=parsed.folder.name,
-            path=parsed.folder.path,
-            kind=parsed.kind,
             category=self.category,
-            digest=parsed.digest,
             converter=converters.VERSION,
             now=self.now,
+            names=[parsed.name for parsed in group],
+            folders=[parsed.folder.name for parsed in group],
+            paths=[parsed.folder.path for parsed in group],
+            kinds=[parsed.kind for parsed in group],
+            digests=[parsed.digest for parsed in group],
         )
-        if source_id is None:
-            raise Conflict(f"Another import brought {parsed.name} from another folder just now. Import again.")
-        return source_id
+        found: dict[str, tuple[int, bool]] = {name: (id_, made) for name, id_, made in rows}
+        for parsed in group:
+            if parsed.name not in found:
+                raise Conflict(f"Another import brought {parsed.name} from another folder just now. Import again.")
+        return [found[parsed.name] for parsed in group]
 
     async def _remove_vanished(self, vanished: Sequence[SourceRow]) -> None:
         for source in vanished:
@@ -431,6 +404,7 @@ class _Run:
         if embedder is None:
             yield
             return
+        self.ahead = EmbeddedAhead(embedder)
         beside = asyncio.create_task(self._embed_stored(embedder), name="embedding")
         try:
             yield
@@ -440,6 +414,7 @@ class _Run:
             if sys.exc_info()[0] is not None:
                 beside.cancel()
             await asyncio.wait([beside])
+            await self.ahead.close()
         beside.result()
 
     async def _embed_stored(self, embedder: Embedder) -> None:
@@ -449,7 +424,13 @@ class _Run:
             self.stored.clear()
             try:
                 after = await embedding.embed_new(
-                    self.database, self.workspace_id, self.base_id, embedder, after=after, made=self._embedded
+                    self.database,
+                    self.workspace_id,
+                    self.base_id,
+                    embedder,
+                    after=after,
+                    ahead=self.ahead,
+                    made=self._embedded,
                 )
             except embedding.ModelUnavailable:
                 return  # said when the rest is embedded
@@ -477,6 +458,14 @@ def _vanished(selection: Selection, there: dict[str, SourceRow]) -> list[SourceR
     """What the base has of the folders that were given whole, and the disk has no more."""
     present = {file.name for file in selection.files}
     return [row for name, row in there.items() if name.startswith(tuple(selection.whole)) and name not in present]
+
+
+def _asked(group: Sequence[_Parsed]) -> Iterator[str]:
+    """What is to be embedded of files that are new; of others most has its vector already."""
+    for parsed in group:
+        if parsed.known is None:
+            for article in parsed.articles:
+                yield from map(text_to_embed, article.phrasings)
 
 
 def _drifted(base: BaseRow) -> bool:

@@ -117,7 +117,7 @@ async def put_faq(
     others = tuple(filter(None, (clean(text).strip() for text in similar)))
     faq = Faq(asked, others, told, category, Location("row", 1))
     article = articles.faq_article(faq, category=category)
-    entries = await articles.insert(tx, base_id, None, [article], saving=Saving(by, origin, now))
+    entries = await articles.insert(tx, base_id, [(None, article)], saving=Saving(by, origin, now))
     await articles.index(tx, base, entries)
     await follow_change(tx, base_id, now=now)
     article_id: int = await tx.value("select article_id from chunk where id = %(id)s", id=entries[0].chunk_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
@@ -64,12 +65,20 @@ class Embedders:
     others: Callable[[str], Embedder | None] = field(default=lambda _: None)
     seconds: float = QUERY_SECONDS  # of waiting for the vectors of a question
     recent: RecentVectors = field(default_factory=RecentVectors)
+    remote: Callable[[str], bool] = field(default=lambda _: False)  # whether that one is asked over a network, and paid
 
     def named(self, name: str | None) -> Embedder | None:
         """The embedder that a base's vectors are by; None when it cannot be asked any more, or none is wanted."""
         if name is None or self.wanted is None:
             return None
         return self.wanted if self.wanted.name == name else self.others(name)
+
+    def asks_remotely(self, name: str | None, text: str) -> bool:
+        """Whether the vector of this text by that embedder has to be asked for over a network first."""
+        embedder = self.named(name)
+        if embedder is None or not self.remote(embedder.name):
+            return False
+        return self.recent.get(embedder.name, text_to_embed(text)) is None
 
 
 NO_EMBEDDERS = Embedders()
@@ -98,6 +107,14 @@ async def query_vectors(embedders: Embedders, name: str | None, texts: Sequence[
     )
 
 
+async def passage_vectors(embedder: Embedder, texts: Sequence[str]) -> list[HalfVector]:
+    """One vector a text, each text as `text_to_embed` gives it. Raises ModelUnavailable."""
+    vectors = await embedder.embed(texts, purpose="passage")
+    if len(vectors) != len(texts):
+        raise ModelUnavailable("The embedder returned vectors that do not fit what it was asked.")
+    return [HalfVector(vector) for vector in vectors]
+
+
 class HalfVector:
     """One vector as a parameter of type `halfvec`, in PostgreSQL's binary form: twenty times as fast as text.
 
@@ -114,13 +131,13 @@ class HalfVector:
 class HalfVectors:
     """Many vectors as one parameter of type `halfvec[]`, in PostgreSQL's binary form: thirty times as fast as text.
 
-    `oid` is the number that the server gave the type `halfvec`. Raises ModelUnavailable when a number is none.
+    `oid` is the number that the server gave the type `halfvec`.
     """
 
     __slots__ = ("data",)
 
-    def __init__(self, oid: int, vectors: Sequence[Sequence[float]]) -> None:
-        rows = [_sized(_packed(vector)) for vector in vectors]
+    def __init__(self, oid: int, vectors: Sequence[HalfVector]) -> None:
+        rows = [_sized(vector.data) for vector in vectors]
         # One dimension, no nulls, the type of the elements, how many there are, counted from 1.
         head = struct.pack(">iiIii", 1, 0, oid, len(rows), 1)
         self.data = head + b"".join(rows)
@@ -128,10 +145,19 @@ class HalfVectors:
 
 def _packed(vector: Sequence[float]) -> bytes:
     size = len(vector)
+    if isinstance(vector, array) and vector.typecode == "f":
+        return struct.pack(">hh", size, 0) + _halves(vector)
     try:
         return struct.pack(f">hh{size}e", size, 0, *vector)
     except (struct.error, OverflowError, TypeError) as error:
         raise ModelUnavailable("The embedder gave something that is no vector.") from error
+
+
+def _halves(vector: array[float]) -> bytes:
+    """What the model in our own process gave, eight times as fast as by `struct`. Whoever has it has numpy, too."""
+    import numpy as np
+
+    return np.frombuffer(vector, np.float32).astype(">f2").tobytes()
 
 
 def _sized(data: bytes) -> bytes:

@@ -62,6 +62,6 @@ class Embedder(Protocol):
 
     async def embed(
         self, texts: Sequence[str], *, purpose: Literal["query", "passage"] = "passage"
-    ) -> list[list[float]]:
+    ) -> Sequence[Sequence[float]]:
         """One vector a text, in order, of `dimensions` floats each. Raises ModelUnavailable."""
         ...

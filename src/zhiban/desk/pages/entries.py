@@ -58,12 +58,15 @@ async def preview(
 
 @router.get("/conversations/{conversation_id}/knowledge")
 async def found(
-    desk: CurrentRequest, conversation_id: int, q: Annotated[str | None, Query(max_length=LONGEST)] = None
+    desk: CurrentRequest,
+    conversation_id: int,
+    q: Annotated[str | None, Query(max_length=LONGEST)] = None,
+    typing: bool = False,
 ) -> Response:
-    """What fits `q`; without one the whole panel, with what fits the contact's question."""
+    """What fits `q`; without one the whole panel, with what fits the contact's question. See `EntrySearch.search`."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         head = await access_conversation_to_answer(tx, desk.access, conversation_id)
-    shown = await _search(desk).search(desk.agent.workspace_id, conversation_id, head.inbox_id, q or "")
+    shown = await _search(desk).search(desk.agent.workspace_id, conversation_id, head.inbox_id, q or "", typing=typing)
     template = "desk/entries_panel.html" if q is None else "desk/entries.html"
     writes = desk.access.may(Permission.MANAGE_KNOWLEDGE)
     headers = {"cache-control": "no-store"}

@@ -5,8 +5,10 @@ import { openId } from "../live.js";
 import { panel, trouble } from "./panel.js";
 
 const REST = 180; // ms without another letter
+const LONG_REST = 900; // after which an embedder that is paid may be asked, too
 let timer = 0;
 let asking = null; // what stops the request that is under way
+let pointed = null; // the row that was pointed at when the rows came
 
 const words = () => document.getElementById("words").dataset;
 const { box, field, chosen, point, close, begin, show, where } = panel("kb", "[data-kb]", {
@@ -38,14 +40,17 @@ function told() {
   document.getElementById("kb-said").textContent = document.getElementById("kb-list").dataset.count || (box().querySelector(".kb__none")?.textContent ?? "");
 }
 
-async function look() {
+async function look(typing) {
   const { id } = where();
   try {
-    const answer = await fetched(`/conversations/${id}/knowledge?${new URLSearchParams({ q: field().value })}`);
+    const answer = await fetched(`/conversations/${id}/knowledge?${new URLSearchParams({ q: field().value, typing })}`);
     const rows = await answer.text();
     if (!box() || openId() !== id) return;
+    if (!typing && pointed !== chosen()) return; // somebody is choosing from what the words found
     document.getElementById("kb-found").innerHTML = rows;
     told();
+    pointed = chosen();
+    if ("byWords" in document.getElementById("kb-list").dataset) timer = setTimeout(look, LONG_REST - REST, false);
   } catch (error) {
     failed(error);
   }
@@ -83,5 +88,5 @@ export async function open() {
 document.addEventListener("input", (event) => {
   if (!box() || event.target !== field()) return;
   clearTimeout(timer);
-  timer = setTimeout(look, REST);
+  timer = setTimeout(look, REST, true);
 });
