@@ -7,44 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-from tests.integrations.wechaty import gateways
-from tests.integrations.wechaty.gateways import BOT, BOT_NAME, Gateway
-from tests.ports.tracker_stands import NAME, WEBHOOK_SECRET
-from tests.tickets.github_app import GitHubApp, eventually, github_app
+from tests.integrations.wechaty.gateways import BOT_NAME
+from tests.ports.tracker_stands import NAME
+from tests.stories.wechat_talk import LIANG, RULE, TALK, Talk, issue_of, talking
+from tests.tickets.github_app import eventually
 from tests.tickets.test_command import SILENT
 
-from zhiban import bootstrap
-from zhiban.channels.service import connect
-from zhiban.conversations.labels import add_label
-from zhiban.events import SYSTEM
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.github.simulator import FaultKind, ForgeEntry
-from zhiban.tickets import repositories
-from zhiban.tickets.tracker_jobs import TrackerJobs
-
-LIANG = "wxid_liang"
-PEOPLE = {"wxid_zhang": "张三", "wxid_yang": "老杨", "wxid_chen": "陳默", "wxid_lu": "陆知行", LIANG: "梁小满"}
-RULE = "- - - - - - - - - - - - - - -"
-
-# Who said it, how many minutes before the command, what, and the words by which it is found in an issue.
-TALK = (
-    ("wxid_zhang", 190, "早，今天有人发版吗", "有人发版吗"),
-    ("wxid_yang", 95, "2.3.6 昨晚发了", "昨晚发了"),
-    ("wxid_chen", 94, "@octocat 你看 #12", "你看"),
-    ("wxid_zhang", 8, "昨晚主库切了一次，丢了两三秒的数据", "两三秒的数据"),
-    ("wxid_yang", 7, "日志在这里，打我电话 13800006021", "日志在这里"),
-    ("wxid_chen", 6, "我這邊也是", "我這邊也是"),
-    ("wxid_lu", 5, "/close <b>很急</b>", "很急"),
-    ("wxid_yang", 3, "回退到 2.3.5 就没事", "就没事"),
-    ("wxid_lu", 2, "+1，等修", "等修"),
-)
 
 # What becomes of the first issues that we ask for.
 MISHAPS: tuple[FaultKind, ...] = ("502_after", "secondary", "limit", "401")
@@ -115,109 +88,6 @@ FIRES: list[tuple[str, str]] = [
     ("以上5条开工单，优先级：高", "56789"),
     ("以上5条到 acme/nowhere 开 issue", "-"),  # 群里没有绑定它：只记在我们这里
 ]
-
-
-@dataclass
-class Talk:
-    """An installation with a gateway and a GitHub, and the groups in which people talk."""
-
-    site: GitHubApp
-    gateway: Gateway
-    rooms: dict[str, str] = field(default_factory=dict)  # what was said in each, by its id
-
-    async def room(self, number: int) -> str:
-        """A group in which the nine messages were said."""
-        room = f"r{number}@chatroom"
-        await self.gateway.play("room", id=room, topic=f"青禾交流 {number} 群", memberIdList=[*PEOPLE, BOT])
-        now = self.site.clock.now().timestamp() * 1000
-        for who, minutes, text, _ in TALK:
-            await self.gateway.says(who, text, room=room, timestamp=int(now - minutes * 60_000))
-        return room
-
-    async def linked(self, rooms: Sequence[str], *, mode: str) -> None:
-        """These groups file to the repository and hear of it in this way."""
-        async with self.site.app.database.transaction(self.site.workspace_id) as tx:
-            found = "select id from conversation where kind = 'group' and external_id = any(%(rooms)s)"
-            for id_ in await tx.values(found, rooms=list(rooms)):
-                now = self.site.clock.now()
-                await repositories.link(tx, id_, NAME, settings={"mode": mode}, by=SYSTEM, now=now)
-
-    async def rows(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
-        async with self.site.app.database.transaction(self.site.workspace_id) as tx:
-            return await tx.rows(sql, **values)
-
-    async def heard(self, room: str = "") -> list[str]:
-        """What the members of a group, or of all, read of us."""
-        return [words_of(one) for one in await self.gateway.sent() if room in ("", one["to"])]
-
-    async def cut(self) -> None:
-        """All connections to the gateway break, and are there again."""
-        await self.gateway.play("drop")
-
-        async def again() -> bool:
-            return bool(await self.rows("select 1 from gateway_state where state = 'online' and gap_until is not null"))
-
-        await eventually(again)
-
-    async def hear(self, rooms: Collection[str], words: str = "", *, hurry: timedelta | None = None) -> dict[str, str]:
-        """Wait until each of these groups reads this of us; returns the whole messages. `hurry`: how much later it is
-        with each look."""
-        found: dict[str, str] = {}
-
-        async def all_found() -> bool:
-            self.site.clock.ahead += hurry or timedelta()
-            found.update({one["to"]: words_of(one) for one in await self.gateway.sent() if words in words_of(one)})
-            return found.keys() >= set(rooms)
-
-        try:
-            await eventually(all_found, within=30)
-        except TimeoutError:
-            raise AssertionError(f"{[self.rooms.get(one, one) for one in set(rooms) - found.keys()]}") from None
-        return found
-
-    async def told(self) -> None:
-        """A minute passes, and every group is told what there is to tell."""
-        await self.site.quiet()
-        self.site.clock.ahead += timedelta(seconds=61)
-        app = self.site.app
-        await TrackerJobs(app.database, app.connections, app.clock).tell_groups()
-
-        async def sent() -> bool:
-            return await self.site.count("select count(*) from message where state in ('pending', 'queued')") == 0
-
-        await eventually(sent)
-
-
-def words_of(sent: dict[str, Any]) -> str:
-    """What members read of a text, or of a card with a link."""
-    return str(sent["text"]) if "text" in sent else "\n".join(sent["link"][part] for part in ("title", "description"))
-
-
-@asynccontextmanager
-async def talking(urls: DatabaseUrls, folder: Path) -> AsyncIterator[Talk]:
-    gateway = gateways.fresh()
-    async with github_app(urls, folder) as site:
-        app = site.app
-
-        async def a_second() -> None:  # which GitHub wants between two writes
-            site.clock.ahead += timedelta(seconds=1.05)
-
-        site.github.written_hook = a_second
-        hooks = site.github.hooks
-        hooks.add(hooks.hooks[0].url, WEBHOOK_SECRET, repo=site.repo)  # everything is told twice, in other bytes
-        async with app.database.transaction(site.workspace_id) as tx:
-            await add_label(tx, name="bug", color=1, by=SYSTEM, now=site.clock.now())
-            await connect(tx, app.vault, bootstrap.CHANNELS["wechaty"], gateway.config(), now=site.clock.now())
-        await gateway.play("login")
-        for id_, name in PEOPLE.items():
-            await gateway.play("contact", id=id_, name=name)
-        talk = Talk(site, gateway)
-
-        async def online() -> bool:
-            return await talk.rows("select 1 from gateway_state where state = 'online'") != []
-
-        await eventually(online)
-        yield talk
 
 
 async def test_what_is_said_in_many_wordings_becomes_issues_of_exactly_those_messages(
@@ -322,10 +192,3 @@ async def comes_home(talk: Talk, room: str, entry: ForgeEntry, card: str) -> Non
     await talk.told()
     assert len(await talk.heard(room)) == before + 4
     assert [one.author.login for one in entry.comments] == ["zhiban[bot]", "chen", "zhiban[bot]"]
-
-
-def issue_of(talk: Talk, said: str) -> ForgeEntry:
-    """The issue to which a message leads."""
-    found = re.search(rf"/{NAME}/issues/(\d+)", said)
-    assert found is not None
-    return talk.site.repo.entries[int(found[1])]

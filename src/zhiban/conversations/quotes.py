@@ -52,22 +52,29 @@ _REFERENCE = (
     "select coalesce(vendor_id, external_id) from message where id = %(id)s and state not in ('queued', 'failed')"
 )
 
-# Some clients write the words of what a message answers instead of naming it. Ours is found by its words, with or
+# Some clients write the words of what a message answers instead of naming it. A member's is the last that said exactly
+# this: who listened when it was said knew its id, and may have begun anew since. Ours is found by its words, with or
 # without the names that stand before them; blanks are as each client likes them. Of a card with a link they write the
 # title, or all that stands on it.
 _RESOLVE_WORDS = r"""
 update message m set reply_to_id = q.id
 from json_to_recordset(%(rows)s::json) as t(message bigint, words text)
+join message n on n.id = t.message
 cross join lateral (
   select o.id from (
-    select id, regexp_replace(text, '\s+', '', 'g') as said, content ->> 'url' as url,
-      case when kind = 'link' then regexp_replace(content ->> 'title', '\s+', '', 'g') end as title from message
-    where conversation_id = (select conversation_id from message where id = t.message) and direction = 'out'
-      and id < t.message and text <> '' order by id desc limit 200) o
-  where o.said = t.words or o.title = t.words
+    (select id, true as ours, regexp_replace(text, '\s+', '', 'g') as said, content ->> 'url' as url,
+       case when kind = 'link' then regexp_replace(content ->> 'title', '\s+', '', 'g') end as title from message
+     where conversation_id = n.conversation_id and direction = 'out' and id < t.message and text <> ''
+     order by id desc limit 200)
+    union all
+    (select id, false, regexp_replace(text, '\s+', '', 'g'), null, null from message
+     where conversation_id = n.conversation_id and direction = 'in' and id < t.message and text <> ''
+       and recalled_at is null order by id desc limit 200)) o
+  where o.said = t.words or o.ours and (
+    o.title = t.words
     or (left(t.words, length(o.title)) = o.title and right(t.words, length(o.url)) = o.url)
     or (t.words like '@%%' and length(o.said) > 8 and right(t.words, length(o.said)) = o.said)
-    or (length(t.words) >= 30 and left(o.said, length(t.words)) = t.words)
+    or (length(t.words) >= 30 and left(o.said, length(t.words)) = t.words))
   order by o.id desc limit 1) q
 where m.id = t.message and m.reply_to_id is null"""
 

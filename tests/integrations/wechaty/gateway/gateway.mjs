@@ -28,6 +28,11 @@ let token = TOKEN
 let number = 0
 
 async function outcome (record) {
+  if (!puppet.isLoggedIn) throw new Error('puppet is not logged in')
+  const group = record.to.endsWith('@chatroom')
+  if (group && !mocker.cacheRoomPayload.get(record.to)?.memberIdList.includes(puppet.currentUserId)) {
+    throw new Error('you are not in the group chat')  // which WeChat tells nobody but whoever writes there
+  }
   const fault = faults.shift()
   if (fault === 'refused') throw new Error(`the contact refuses, says ${token}`)
   if (fault === 'busy') throw Object.assign(new Error('too fast'), { code: 8 })
@@ -100,9 +105,10 @@ const serve = async () => {
   return server
 }
 let server = await serve()
-async function restart () {
+async function restart (meanwhile = []) {
   const old = server
   await old.stop()
+  for (const [name, values] of meanwhile) await plays[name](values)
   server = await serve()
 }
 
@@ -162,7 +168,8 @@ const plays = {
   emit: ({ event, payload }) => { puppet.emit(event, payload) },
   links: ({ none }) => { linkless = none },
   fault: ({ next }) => { faults.push(...next) },
-  drop: restart,  // cuts every connection and comes back at once, at the same address
+  // Cuts every connection and comes back at once, at the same address. Nobody hears what happens meanwhile.
+  drop: ({ meanwhile } = {}) => restart(meanwhile),
   token: async ({ token: other }) => { token = other; await restart() },
 }
 
