@@ -458,6 +458,7 @@ def tasks(
     rules: RuleEngine,
     webhooks: RuleWebhooks,
     mailer: Mailer | None,
+    chat_model: ChatModel | None,
 ) -> list[Task]:
     """Every job there is."""
     return [
@@ -470,7 +471,7 @@ def tasks(
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
         *PersonalJobs(database, connections, notifiers, clock).tasks(),
         *AutomationJobs(database, rules.book, webhooks, clock).tasks(),
-        *TicketJobs(database, connections, clock).tasks(),
+        *TicketJobs(database, connections, clock, chat_model).tasks(),
         *TrackerJobs(database, connections, clock).tasks(),
         *LoginJobs(database, connections, clock).tasks(),
         *KnowledgeJobs(database, clock, embedders).tasks(),

@@ -268,6 +268,7 @@ class Workers:
             app.rules,
             RuleWebhooks(app.database, app.http, app.vault, app.clock, bootstrap.webhook_setup(app.settings, app.url)),
             bootstrap.mailer(app.settings),
+            deps.model,
         )
         return cls(
             app.database,

@@ -111,6 +111,7 @@ def web_application(
             explain=suggester.explain,
             entries=EntrySearch(app.database, app.embedders),
             drafting=DraftAssistant(app.database, deps.model),
+            naming=deps.model,
             translator=Translator(app.database, app.clock, deps.model, cost=deps.cost),
             mails=mailer is not None,
             surveys=app.survey_links,

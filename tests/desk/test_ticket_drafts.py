@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from pydantic import SecretStr
 
 from tests.desk.conftest import Answer, Client, Site
 from tests.desk.test_tickets import rows
 from zhiban.channels.service import connect
 from zhiban.conversations import transitions
 from zhiban.conversations.spoken import spoken
+from zhiban.desk.pages import ticket_drafts
 from zhiban.events import Actor
+from zhiban.integrations.openai import ModelConfig, OpenAIChat
+from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts
 from zhiban.ports import Issue, Repository, TrackerUser
+from zhiban.testing.llm import KEY, LlmSimulator, ModelFault
+from zhiban.testing.serving import served
 from zhiban.testing.tracker import MemoryBoard, memory_integration
-from zhiban.tickets import drafts, issues, repositories
+from zhiban.tickets import drafts, issues, repositories, titling
 from zhiban.tickets.drafts import Requester, TicketDraft, Wish
 from zhiban.tickets.freezing import freeze
 
@@ -119,6 +126,45 @@ async def test_it_is_put_to_a_ticket_or_an_issue_that_there_is(lin: Client, site
     assert [kind for kind, _ in calls] == ["comment"]
     assert "周予安" not in str(calls)
     assert taken.status == 303
+
+
+OWN = "你们好，升级到 2.4 之后 Webhook 一直报 401"
+
+
+async def test_a_model_calls_it_better_while_somebody_may_wait(
+    lin: Client, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert titling.DESK_SECONDS == 3
+    simulator, conversation = LlmSimulator(), site.seed.conversations["周予安"]
+    ids = await pickable(lin, conversation)
+    async with served(simulator.app) as url, Http() as http:
+        config = ModelConfig(base=f"{url}/v1/", model="simulated", key=SecretStr(KEY), timeout=5, tries=1)
+        settings = site.app.state.desk
+        site.app.state.desk = replace(settings, naming=OpenAIChat(config, http))
+
+        def written(title: str, summary: str = "") -> str:
+            return json.dumps({"title": title, "summary": summary}, ensure_ascii=False)
+
+        simulator.then(written("Webhook 9.9.9 报错"))  # of which nobody spoke
+        page = await lin.get(await begun(lin, conversation, ids[:2], key="k2"))
+        assert f'value="{OWN}"' in page.text
+        simulator.then(written("Webhook 一直报 401", "升级之后 Webhook 报 401。"))
+        address = await begun(lin, conversation, ids[:3], key="k3")
+        page = await lin.get(address)
+        assert 'value="Webhook 一直报 401"' in page.text
+        assert "升级之后 Webhook 报 401。</textarea>" in page.text
+        assert await begun(lin, conversation, ids[:3], key="k4") == address
+        assert len(simulator.asked) == 2  # whoever comes back asks nobody again
+        # It is a colleague's to change, and goes with what it was made of.
+        await lin.post(address, [*sent(page, "save", summary="升级之后 Webhook 报 401。")[:-2], ("do", "save")])
+        assert "升级之后 Webhook 报 401。</textarea>" not in (await lin.get(address)).text
+        await lin.post(address, sent(await lin.get(address), "open", summary="自己写的"))
+        assert await rows(site, "select summary from ticket") == [("自己写的",)]
+        simulator.then(ModelFault.HANG)
+        monkeypatch.setattr(ticket_drafts, "DESK_SECONDS", 0.2)
+        page = await lin.get(await begun(lin, conversation, ids[:1], key="k5"))
+        assert f'value="{OWN}"' in page.text
+        assert len(simulator.asked) == 3
 
 
 async def test_nothing_that_may_not_be_used_gets_in(lin: Client, site: Site) -> None:

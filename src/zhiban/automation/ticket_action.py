@@ -17,7 +17,7 @@ from zhiban.conversations.models import Priority
 from zhiban.conversations.spoken import spoken_before, subject_of
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts, mark
-from zhiban.tickets import filing, service
+from zhiban.tickets import filing, naming_later, service
 from zhiban.tickets.freezing import LOOKED_AT, freeze, may_pick, unusable
 from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.models import NewTicket
@@ -34,7 +34,8 @@ _NEWEST = 2**62
 class OpenTicketAction(RulePart):
     """Opens a ticket with what was said last. While one that this rule opened here is unfinished, no second one.
 
-    Without a title it is called by the messages. `issue` "linked": in the repository that the group is linked with.
+    Without a title it is called by the messages, and better after the commit where there is a model. `issue` "linked":
+    in the repository that the group is linked with.
     """
 
     title: Title = ""
@@ -55,11 +56,12 @@ class OpenTicketAction(RulePart):
         if do.run_id is not None and await unfinished_with_key(do.tx, series):
             return "unchanged"
         lines = await self._lines(do, texts)
+        title = filled(self.title, do.facts)
         asked = next((line for line in lines if line.contact_id is not None), None)
         ticket = await service.open_ticket(
             do.tx,
             NewTicket(
-                filled(self.title, do.facts) or (extracted(lines, texts).title if lines else do.name),
+                title or (extracted(lines, texts).title if lines else do.name),
                 lines,
                 priority=Priority(self.priority),
                 owner_id=state.assignee_id if self.owner == "assignee" else None,
@@ -80,7 +82,11 @@ class OpenTicketAction(RulePart):
             cause=do.cause,
         )
         source = await subject_of(do.tx, state.id)
-        await filing.file(do.tx, ticket, source=source, texts=texts, by=do.actor, now=do.now)
+        named_later = not title and bool(lines)
+        not_before = do.now + naming_later.PATIENCE if named_later else None
+        await filing.file(do.tx, ticket, source=source, texts=texts, by=do.actor, now=do.now, not_before=not_before)
+        if named_later:
+            await naming_later.ask(do.tx, ticket)
         return "done"
 
     async def _lines(self, do: ActionContext, texts: Texts) -> list[FrozenLine]:

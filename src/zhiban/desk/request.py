@@ -54,7 +54,7 @@ from zhiban.people.auth import Auth, CurrentAgent, auth_of
 from zhiban.people.permissions import Access, Permission
 from zhiban.people.service import SignedInAgent
 from zhiban.people.teams import team_rows, teams_of
-from zhiban.ports import Limits
+from zhiban.ports import ChatModel, Limits
 from zhiban.tickets.drafts import open_drafts
 from zhiban.tickets.queries import tickets_about
 from zhiban.tickets.repositories import links_of
@@ -82,6 +82,7 @@ class DeskSettings:
     explain: Explain | None = None
     entries: EntrySearch | None = None
     drafting: DraftAssistant | None = None
+    naming: ChatModel | None = None  # what puts the title of a ticket better, where there is a model
     translator: Translator | None = None
     mails: bool = False  # whether there is a mail server for transcripts
     surveys: SurveyLinks = field(default_factory=lambda: SurveyLinks("", secrets.token_bytes(32)))

@@ -76,10 +76,11 @@ async def file(
     texts: Texts,
     by: Actor,
     now: datetime,
+    not_before: datetime | None = None,
 ) -> None:
     """Let the tracker open the ticket's issue, assigned to these logins. Nothing happens where the ticket stays here.
 
-    Raises NotFound.
+    `not_before`: it may be called otherwise until then. Raises NotFound.
     """
     if ticket.repository_id is None or ticket.tracker_state is not TrackerState.NONE:
         return
@@ -96,6 +97,7 @@ async def file(
         client_key=f"ticket-{ticket.id}-{repository.id}-{now.timestamp()}",
         by=by,
         now=now,
+        not_before=not_before,
     )
     await change_column(tx, ticket.id, "tracker", TrackerState.WAITING.value, by=by, now=now)
 
@@ -140,9 +142,13 @@ async def write_again(
     What has not been tried yet is written so at first; an issue that may be open already is changed. Comments that
     continue a very long issue are taken away and written anew.
     """
+    if any(one.message_id in lost for one in await opened_with(tx, ticket)):
+        await write_anew(tx, ticket, texts=texts, key=key, now=now)
+
+
+async def write_anew(tx: Transaction, ticket: Ticket, *, texts: Texts, key: str, now: datetime) -> None:
+    """Let the issue that we opened for a ticket, or are about to, say what the ticket says now."""
     if ticket.repository_id is None or ticket.tracker_state not in _THERE or not (await written_for(tx, ticket.id))[0]:
-        return
-    if not any(one.message_id in lost for one in await opened_with(tx, ticket)):
         return
     repository = await find_repository(tx, ticket.repository_id)
     source = await subject_of(tx, ticket.conversation_id)

@@ -9,11 +9,16 @@ from zhiban.conversations.queries import head
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.failures import only_logged
+from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Job, Task, enqueue
-from zhiban.tickets import card_telling, drafts, reminders, telling
+from zhiban.ports import ChatModel
+from zhiban.tickets import card_telling, drafts, naming_later, reminders, telling
 from zhiban.tickets.card_telling import ANSWER_CARD
-from zhiban.tickets.queries import read_ticket
+from zhiban.tickets.naming_later import NAME_TICKET
+from zhiban.tickets.queries import opened_with, read_ticket
 from zhiban.tickets.telling import TicketNews
+from zhiban.tickets.titling import proposed
+from zhiban.tickets.tracker_outbox import let_go
 
 log = logging.getLogger(__name__)
 
@@ -26,16 +31,20 @@ REMIND = Job("remind_of_tickets", cron="*/15 * * * *", attempts=1)
 class TicketJobs:
     """What these jobs need, and the jobs."""
 
-    def __init__(self, database: Database, connections: Connections, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, connections: Connections, clock: Clock, model: ChatModel | None = None
+    ) -> None:
         self._database = database
         self._connections = connections
         self._clock = clock
+        self._model = model
 
     def tasks(self) -> list[Task]:
         return [
             Task(TELL_CHAT, self.tell_chat),
             Task(TELL_OF_DRAFT, self.tell_of_draft),
             Task(ANSWER_CARD, self.answer_card),
+            Task(NAME_TICKET, self.name_ticket),
             Task(EXPIRE_DRAFTS, self.expire_drafts),
             Task(REMIND, self.remind),
         ]
@@ -60,6 +69,16 @@ class TicketJobs:
         inbox = await self._connections.inbox(workspace_id, inbox_id)
         async with self._database.transaction(workspace_id) as tx:
             await telling.tell_of_draft(tx, inbox, draft_id, now=self._clock.now())
+
+    async def name_ticket(self, workspace_id: int, ticket_id: int) -> None:
+        """Let a model call a ticket better that was called by its messages, and then let its issue be opened."""
+        texts = Texts("zh")
+        async with self._database.transaction(workspace_id) as tx:
+            lines = [one.line for one in await opened_with(tx, await read_ticket(tx, ticket_id))]
+        naming = await proposed(lines, texts, self._model)
+        async with self._database.transaction(workspace_id) as tx:
+            await naming_later.call(tx, ticket_id, naming, lines, texts, now=self._clock.now())
+            await let_go(tx, ticket_id)
 
     async def answer_card(self, workspace_id: int, reply_id: int, late: int) -> None:
         """Say in the group what became of what somebody asked for by quoting, or that it takes long."""

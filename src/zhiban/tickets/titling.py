@@ -22,6 +22,7 @@ from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.rendering import hidden, shortened_title
 
 SECONDS = 8.0  # somebody waits in the chat for the preview
+DESK_SECONDS = 3.0  # a colleague waits for the draft's page
 _TITLE = 40  # characters of a title taken from the messages
 _SUMMARY = 300
 _READ = 400  # characters of each message that a model reads
@@ -80,23 +81,31 @@ def extracted(lines: Sequence[FrozenLine], texts: Texts) -> Naming:
     return Naming(_cut(telling or max(sentences[:3], key=len)))
 
 
-async def proposed(lines: Sequence[FrozenLine], texts: Texts, model: ChatModel | None) -> Naming:
-    """A name by the model, or the extracted one where there is none, it fails, or says what nobody said."""
+async def proposed(
+    lines: Sequence[FrozenLine], texts: Texts, model: ChatModel | None, *, seconds: float = SECONDS
+) -> Naming:
+    """A name by the model, or the extracted one where there is none, it fails, or says what nobody said.
+
+    `seconds`: how long it may take at most.
+    """
     own = extracted(lines, texts)
     said = [line for line in lines if not line.recalled and line.text.strip()]
     if model is None or not said:
         return own
-    talk = "\n".join(f"{hidden(line.text, texts)[:_READ]}" for line in said)
+    words = [hidden(line.text, texts)[:_READ] for line in said]
+    talk = "\n".join(words)
     fence = new_fence()
     turns = [ChatTurn("system", _RULES.format(fence=fence)), ChatTurn("user", block("conversation", fence, talk))]
     try:
-        async with asyncio.timeout(SECONDS):
-            completion = await model.complete(turns, schema=_SCHEMA, max_tokens=400, seconds=SECONDS - LEEWAY)
+        async with asyncio.timeout(seconds):
+            completion = await model.complete(turns, schema=_SCHEMA, max_tokens=400, seconds=seconds - LEEWAY)
         read = read_object(completion.text, "title")
     except (ModelUnavailable, TimeoutError, UnparsableReply):
         return own
     title, summary = (_written(read.get(name)) for name in ("title", "summary"))
-    if not title or check(f"{title}\n{summary}", [PlainPassage("", talk)]):
+    # Each by itself: “401” and then “日志” would be read as a day.
+    passages = [PlainPassage("", line) for line in words]
+    if not title or check(title, passages) or check(summary, passages):
         return own
     return Naming(shortened_title(hidden(title, texts))[: _TITLE * 2], hidden(summary, texts)[:_SUMMARY])
 

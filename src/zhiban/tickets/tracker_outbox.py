@@ -20,10 +20,10 @@ from zhiban.tickets.tracker_writes import Erasure, JoinedMessages, NewComment, N
 
 _ENQUEUE = """
 insert into tracker_call (workspace_id, connection_id, repository_id, kind, key, client_key, ticket_id, number,
-  message_id, content, actor_kind, actor_id, actor_ref, login_id, created_at)
+  message_id, content, actor_kind, actor_id, actor_ref, login_id, retry_at, created_at)
 values (%(workspace)s, %(connection)s, %(repository)s, %(kind)s, %(key)s, %(client_key)s, %(ticket)s, %(number)s,
   %(message)s, %(content)s::jsonb, %(actor_kind)s, %(actor_id)s, %(actor_ref)s, %(login)s,
-  %(now)s)
+  %(not_before)s, %(now)s)
 on conflict (workspace_id, client_key) do nothing returning id"""
 
 # What nobody has tried yet, or what was certainly not carried out, is as if it had never been asked for.
@@ -31,6 +31,11 @@ _WITHDRAW = """
 update tracker_call set state = 'refused', problem = 'withdrawn', content = content - 'title' - 'body',
   settled_at = %(now)s, retry_at = null
 where ticket_id = %(ticket)s and state = 'queued' and tried_at is null and leased_by is null"""
+
+_LET_GO = """
+update tracker_call set retry_at = null
+where ticket_id = %(ticket)s and kind = 'open' and state = 'queued' and tried_at is null and retry_at is not null
+returning connection_id"""
 
 _WRITTEN = """
 select id, kind from tracker_call
@@ -93,6 +98,7 @@ async def enqueue(
     client_key: str,
     by: Actor,
     now: datetime,
+    not_before: datetime | None = None,
 ) -> int:
     """Let this be written after the commit: at the issue of this number, or at the one that was opened for the ticket,
     also when it is yet to be.
@@ -119,6 +125,7 @@ async def enqueue(
         actor_id=by.id,
         actor_ref=by.ref,
         login=login_id,
+        not_before=not_before,
         now=now,
     )
     if call_id is None:
@@ -139,15 +146,32 @@ async def enqueue_issue(
     client_key: str,
     by: Actor,
     now: datetime,
+    not_before: datetime | None = None,
 ) -> int:
     """Open an issue: `bodies` are its text and, in their order, comments that continue it. As `enqueue`."""
     issue = NewIssue(title, bodies[0], tuple(labels), tuple(assignees))
     # What continues it needs to know which issue it was: it goes by the ticket, or by the call where there is none.
-    call_id = await enqueue(tx, repository_id, issue, ticket_id=ticket_id, client_key=client_key, by=by, now=now)
+    call_id = await enqueue(
+        tx,
+        repository_id,
+        issue,
+        ticket_id=ticket_id,
+        client_key=client_key,
+        by=by,
+        now=now,
+        not_before=not_before,
+    )
     for n, body in enumerate(bodies[1:], 1):
         rest = NewComment(body, after=call_id)
         await enqueue(tx, repository_id, rest, ticket_id=ticket_id, client_key=f"{client_key}+{n}", by=by, now=now)
     return call_id
+
+
+async def let_go(tx: Transaction, ticket_id: int) -> None:
+    """Nobody waits any more with an issue that was not to be opened before some time."""
+    found = await tx.values(_LET_GO, ticket=ticket_id)
+    for connection_id in found:
+        tx.publish_after_commit(TRACKER_CALL_WAITING, connection_id)
 
 
 async def withdraw(tx: Transaction, ticket_id: int, *, now: datetime) -> None:

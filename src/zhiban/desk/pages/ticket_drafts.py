@@ -17,6 +17,7 @@ from zhiban.conversations.queries import ThreadHead, agent_names
 from zhiban.conversations.spoken import spoken, spoken_before
 from zhiban.desk.labels import PRIORITY_LABELS
 from zhiban.desk.page import LARGEST_ID, FormPage, known
+from zhiban.desk.request import DeskSettings
 from zhiban.desk.ticket_form import TicketForm, number_of
 from zhiban.desk.ticket_view import STATE_TONES, STATE_WORDS, UNUSABLE_WORDS, ticket_names
 from zhiban.kit.db import Transaction
@@ -37,7 +38,7 @@ from zhiban.tickets.models import Ticket, TicketState
 from zhiban.tickets.queries import access_ticket, ticket_numbered, tickets_about, tickets_of_issue
 from zhiban.tickets.rendering import hidden, shortened_title, speaker_names
 from zhiban.tickets.repositories import access_repository, repositories_of
-from zhiban.tickets.titling import extracted
+from zhiban.tickets.titling import DESK_SECONDS, Naming, extracted, proposed
 from zhiban.tickets.windows import MOST
 from zhiban.web.security import same_origin
 
@@ -159,11 +160,14 @@ async def begin(request: Request, agent: CurrentAgent, conversation_id: int) -> 
     form = TicketForm(await page.form())
     async with page.transaction() as tx:
         head = await access_conversation_to_answer(tx, page.access, known(conversation_id))
-        draft = await _begin(tx, page, head, form)
+        draft, is_new = await _begin(tx, page, head, form)
+    if is_new:
+        await _name(page, draft)
     return page.back(f"/ticket-drafts/{draft.id}", join="1" if form.last("join") else "")
 
 
-async def _begin(tx: Transaction, page: DraftPage, head: ThreadHead, form: TicketForm) -> TicketDraft:
+async def _begin(tx: Transaction, page: DraftPage, head: ThreadHead, form: TicketForm) -> tuple[TicketDraft, bool]:
+    """The draft, and whether it was begun by this call."""
     ids = form.numbers("message")
     if len(ids) > MOST:
         raise Conflict(mark(f"A ticket begins with at most {MOST} messages."))
@@ -173,7 +177,7 @@ async def _begin(tx: Transaction, page: DraftPage, head: ThreadHead, form: Ticke
         raise Conflict(mark("None of these messages can be put into a ticket."))
     before = await drafts.begun_of(tx, head.id, page.agent.id, [one.id for one in said], now=page.now)
     if before is not None:
-        return before
+        return before, False
     lines = await freeze(tx, head.id, said, page.texts)
     linked = [row for row in await repositories_of(tx, head.id) if not row.archived] if group else []
     key = f"desk-{page.agent.id}-{head.id}-{form.last('key')[:64] or page.now.timestamp()}"
@@ -188,7 +192,20 @@ async def _begin(tx: Transaction, page: DraftPage, head: ThreadHead, form: Ticke
         life=DESK_LIFE,
         now=page.now,
     )
-    return draft if draft is not None else await drafts.draft_keyed(tx, key)  # sent twice
+    return (draft, True) if draft is not None else (await drafts.draft_keyed(tx, key), False)  # sent twice
+
+
+async def _name(page: DraftPage, draft: TicketDraft) -> None:
+    """Let a model call it better, if it does so while somebody may wait for the page."""
+    settings: DeskSettings = page.request.app.state.desk
+    naming = await proposed(draft.wish.lines, page.texts, settings.naming, seconds=DESK_SECONDS)
+    if naming == Naming(draft.wish.title, draft.wish.summary):
+        return
+    async with page.transaction() as tx:
+        await drafts.decide(tx, draft.id)
+        # What was recalled meanwhile is not to be in it either.
+        if (now := await drafts.read_draft(tx, draft.id)).wish == draft.wish and page.waits(now):
+            await drafts.rewrite(tx, now, title=naming.title, summary=naming.summary)
 
 
 @router.get("/ticket-drafts/{draft_id}")
@@ -225,9 +242,12 @@ async def _save(tx: Transaction, page: DraftPage, form: TicketForm) -> None:
     kept = [line for line in there if line.message_id in wanted]
     if not kept:
         raise Conflict(mark("At least one message has to stay."))
-    title = shortened_title(form.last("title").strip())
+    title, summary = shortened_title(form.last("title").strip()), form.last("summary").strip()
+    naming = confirming.naming_of(draft, kept, page.texts)
     if title == draft.wish.title:  # nobody wrote it: it is not to say what was left out
-        title = confirming.naming_of(draft, kept, page.texts).title
+        title = naming.title
+    if summary == draft.wish.summary:
+        summary = naming.summary
     owner_id, repository_id = form.number("owner"), form.number("repository")
     if owner_id is not None:
         await service.check_may_own(tx, owner_id, head.inbox_id)
@@ -236,6 +256,7 @@ async def _save(tx: Transaction, page: DraftPage, form: TicketForm) -> None:
     wish = Wish(
         kept,
         title or extracted(kept, page.texts).title,
+        clean(summary)[: service.LONGEST_NOTE],
         note=clean(form.last("note"))[: service.LONGEST_NOTE],
         priority=Priority(form.choice("priority", most=4)),
         owner_id=owner_id,
