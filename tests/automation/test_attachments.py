@@ -24,7 +24,7 @@ from zhiban.automation.rule_files import BadRuleFile, from_yaml, to_yaml
 from zhiban.automation.wording import RuleWording
 from zhiban.bootstrap import reactions
 from zhiban.conversations import service as conversations
-from zhiban.conversations.action_files import ActionFile, add_action_file
+from zhiban.conversations.action_files import MOST_OF_ONE, ActionFile, add_action_file
 from zhiban.conversations.attachment_jobs import AttachmentJobs
 from zhiban.conversations.draft_files import FileNotTaken, StoredContent
 from zhiban.conversations.group_policy import GroupPolicy
@@ -85,6 +85,21 @@ async def sent(tx: Transaction) -> list[tuple[str, str, str | None]]:
         "select m.kind, m.text, a.filename from message m left join attachment a on a.message_id = m.id "
         "where m.direction = 'out' and m.state = 'queued' order by m.id"
     )
+
+
+async def test_one_agent_does_not_take_all_the_room_there_is(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        first = await file(tx, "价目.txt", b"1", by=desk.lin)
+        await tx.run(
+            "insert into action_file (workspace_id, filename, content_type, size, sha256, added_by, created_at) "
+            "select workspace_id, filename, content_type, size, sha256, added_by, created_at from action_file, "
+            "generate_series(2, %(most)s) where id = %(id)s",
+            most=MOST_OF_ONE,
+            id=first.id,
+        )
+        with pytest.raises(Conflict, match=str(MOST_OF_ONE)):
+            await file(tx, "价目.txt", b"1", by=desk.lin)
+        await file(tx, "价目.txt", b"1", by=desk.chen)
 
 
 async def test_words_and_files_go_out_once_each_as_a_message(desk: Desk) -> None:

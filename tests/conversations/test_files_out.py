@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from tests.kernel_desk import NOON, Desk, open_desk
@@ -26,7 +27,7 @@ from zhiban.conversations.draft_files import (
 )
 from zhiban.conversations.outbox import QueuedMessage, ReplyCollision, ReplyTooLong
 from zhiban.conversations.outgoing_files import OutgoingFiles
-from zhiban.conversations.sending import Deferred, SendRejected, SendSucceeded, dispatch
+from zhiban.conversations.sending import Deferred, NotToBeSent, SendRejected, SendSucceeded, dispatch
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Conflict, NotFound
@@ -230,6 +231,27 @@ async def test_what_may_have_arrived_is_not_said_again_where_a_repeat_would_stan
     talk.place.faults.append((TryLater("busy"), False))
     assert isinstance(await talk.sends(replace(words, external_id="z2")), Deferred)
     assert len(talk.place.arrived) == 2
+
+
+async def test_nothing_is_in_doubt_while_a_file_is_only_handed_over(talk: Talk) -> None:
+    """Whoever is killed during a long upload has said nothing yet."""
+    talk.channel.limits = replace(talk.channel.limits, repeats=False)  # type: ignore[misc]
+    await talk.replies("", await talk.puts(CONTRACT, "合同.pdf"))
+    (message,) = await talk.queued()
+    marked: list[tuple[int, int]] = []
+
+    async def mark() -> None:
+        marked.append((len(talk.channel._files), len(talk.place.arrived)))
+
+    async def seen_to() -> None:
+        raise NotToBeSent
+
+    sending = partial(dispatch, talk.desk.inbox, "zhou", message, talk.outgoing, now=NOON)
+    with pytest.raises(NotToBeSent):
+        await sending(mark=seen_to)
+    assert talk.place.arrived == []
+    assert await sending(mark=mark) == SendSucceeded()
+    assert marked == [(1, 0)]
 
 
 async def test_a_file_that_the_vendor_lost_is_handed_over_again(talk: Talk) -> None:

@@ -295,11 +295,22 @@ async def test_whether_the_words_of_a_refused_card_arrived_may_be_unknown(line: 
     place, channel = a_channel()
     channel.limits = replace(channel.limits, repeats=False)  # type: ignore[misc]
     message = await line.card("z1")
-    place.faults += [(SendRefused(Refusal.UNKNOWN), False), (TryLater("lost", unknown=True), True)]
+    place.faults += [(SendRefused(Refusal.KIND_FORBIDDEN), False), (TryLater("lost", unknown=True), True)]
     outcome = await line.dispatches(channel, message)
     assert outcome == sending.SendSucceeded(plainly=True, confirmed=False)
     await line.records(message, outcome)
     assert await line.stored(message) == ("text", {}, "sent")
+
+
+async def test_a_card_that_failed_for_no_known_reason_is_not_followed_by_its_words_where_both_would_stand(
+    line: Line,
+) -> None:
+    place, channel = a_channel()
+    channel.limits = replace(channel.limits, repeats=False)  # type: ignore[misc]
+    message = await line.card("z1")
+    place.faults.append((SendRefused(Refusal.UNKNOWN), True))
+    assert await line.dispatches(channel, message) == sending.SendRejected(Refusal.UNKNOWN, 0)
+    assert [one.link for one in place.arrived] == [CARD]
 
 
 async def test_a_goodbye_that_may_have_arrived_is_not_said_again_where_that_would_be_heard(line: Line) -> None:

@@ -54,6 +54,27 @@ async def test_what_a_webhook_did_not_tell_is_told_by_looking(stand: TrackerStan
     assert [(one["number"], one["change"]) for one in told] == [(1, "closed"), (2, "opened")]
 
 
+async def test_what_is_new_while_we_look_for_the_first_time_is_news(stand: TrackerStand) -> None:
+    """Ours, whose opening has not been answered yet, and a stranger's."""
+    issue(stand, 1, "从前的")
+    stand.clock.advance(timedelta(minutes=1))
+    repository = await stand.repository()
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        wish = {"title": "我们的", "bodies": ["五句"], "client_key": "k", "by": SYSTEM, "now": stand.now}
+        call_id = await outbox.enqueue_issue(tx, repository, **wish)  # type: ignore[arg-type]
+        key = await tx.value("select key from tracker_call where id = %(id)s", id=call_id)
+    ours = replace(issue(stand, 2, "我们的"), key=str(key))
+    stand.board.issues["acme/shop", 2] = ours
+    later = stand.now + timedelta(seconds=1)
+    stand.board.issues["acme/shop", 3] = replace(issue(stand, 3, "刚开的"), created_at=later, updated_at=later)
+    await sync(stand)
+    told = await stand.facts("issue_changed")
+    assert [(one["number"], one["change"], one.get("call_id")) for one in told] == [
+        (2, "opened", call_id),
+        (3, "opened", None),
+    ]
+
+
 async def test_a_hook_that_calls_no_more_is_told_to_whoever_runs_this_once(stand: TrackerStand) -> None:
     async with stand.database.transaction(stand.workspace_id) as tx:
         for name, role in (("林晓", Role.OWNER), ("陈默", Role.AGENT)):

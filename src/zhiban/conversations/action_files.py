@@ -15,6 +15,7 @@ from zhiban.kit.i18n import mark
 from zhiban.ports import Limits
 
 MOST = 500  # of a workspace
+MOST_OF_ONE = 200  # that one agent has added
 KEPT = timedelta(days=30)  # how long one stays that no rule and no macro names
 
 _COLUMNS = "select id, filename, content_type, size, sha256, width, height, added_by from action_file"
@@ -47,8 +48,11 @@ async def add_action_file(tx: Transaction, content: StoredContent, *, by: int | 
     """Keep a file that is in the store. What it is, its own first bytes say. Raises FileNotTaken, Conflict."""
     if content.size == 0:
         raise FileNotTaken("The file is empty.")
-    if await tx.value("select count(*) from action_file") >= MOST:
+    rows = await tx.rows("select count(*), count(*) filter (where added_by = %(by)s) from action_file", by=by)
+    if rows[0][0] >= MOST:
         raise Conflict(mark(f"There are {MOST} files of rules and macros already; take some out of them first."))
+    if rows[0][1] >= MOST_OF_ONE:
+        raise Conflict(mark(f"You have added {MOST_OF_ONE} files to rules and macros; take some out of them first."))
     type_ = sniff(content.head)
     name = named(content.filename, instead="file", type_=type_)
     what = content_type(type_, name, content.claimed_type)

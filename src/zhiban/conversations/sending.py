@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
 
 from zhiban.channels.connection_health import mark_broken, mark_inbox_broken, mark_mended
 from zhiban.channels.connections import OpenInbox
@@ -60,8 +60,9 @@ where m.id = %(id)s and m.state = 'queued' and m.tried_at is null
 returning m.id"""
 UNCONFIRMED = "unconfirmed"  # of what was sent as far as anybody knows: that the vendor has it was never said
 
-# What may be said of a card and not of its words. Whoever cannot be written to cannot be written words either.
-_OF_THE_CARD = frozenset((Refusal.KIND_FORBIDDEN, Refusal.BAD_MESSAGE, Refusal.UNKNOWN))
+# What may be said of a card and not of its words. Whoever cannot be written to cannot be written words either. Of what
+# failed for a reason that nobody knows it may stand there nevertheless, so words follow where a repeat is heard once.
+_OF_THE_CARD = frozenset((Refusal.KIND_FORBIDDEN, Refusal.BAD_MESSAGE))
 
 # What went as words is found by them from then on, when somebody quotes it.
 _PLAIN = (
@@ -107,6 +108,16 @@ class NothingToSend:
 
 
 SendOutcome = SendSucceeded | SendRejected | Deferred | NothingToSend
+Call = Callable[[], Awaitable[str]]
+Mark = Callable[[], Awaitable[None]]
+
+
+class NotToBeSent(Exception):
+    """Others have seen to the message meanwhile: nothing is to be sent any more."""
+
+
+async def _unmarked() -> None:
+    """Where a repeat is heard once, nobody needs to know that a call is about to be made."""
 
 
 @frozen_dataclass
@@ -126,19 +137,28 @@ async def try_once(tx: Transaction, message: QueuedMessage, *, process: int, now
 
 
 async def dispatch(
-    inbox: OpenInbox, thread: str, message: QueuedMessage, files: OutgoingFiles, *, now: datetime
+    inbox: OpenInbox,
+    thread: str,
+    message: QueuedMessage,
+    files: OutgoingFiles,
+    *,
+    now: datetime,
+    mark: Mark = _unmarked,
 ) -> SendOutcome:
-    """Make the call. Never raises for what a vendor may answer."""
+    """Make the call. Never raises for what a vendor may answer.
+
+    `mark` is called right before anything is said, when a file has been handed over already; what it raises is raised.
+    """
     if message.tried and not inbox.channel.limits.repeats:
         return SendSucceeded(confirmed=False)
     try:
         if message.kind == "move":
-            return await _move(inbox, thread, message, now=now)
+            return await _move(inbox, thread, message, mark, now=now)
         if message.kind in FILE_KINDS:
-            return await _send_file(inbox, thread, message, files)
+            return await _send_file(inbox, thread, message, files, mark)
         if message.kind == Kind.LINK:
-            return await _send_card(inbox, thread, message)
-        return await _send(inbox, thread, message, now=now)
+            return await _send_card(inbox, thread, message, mark)
+        return await _send(inbox, thread, message, mark, now=now)
     except SendRefused as error:
         return SendRejected(error.refusal, error.code, error.native, error.servicer)
     except TryLater as error:
@@ -151,21 +171,22 @@ async def dispatch(
         return Deferred(BROKEN_WAIT, broken=error.sentence)
 
 
-async def _send(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: datetime) -> SendSucceeded:
+async def _send(inbox: OpenInbox, thread: str, message: QueuedMessage, mark: Mark, *, now: datetime) -> SendSucceeded:
     outgoing = as_outgoing(thread, message, limits=inbox.channel.limits)
     code = message.content.get("code")
     if not code:
-        return await _say(inbox, message, inbox.channel.send(outgoing))
+        return await _say(inbox, message, partial(inbox.channel.send, outgoing), mark)
     if now >= datetime.fromisoformat(message.content["expires"]) or not isinstance(inbox.channel, RepliesToEvents):
         raise SendRefused(Refusal.CODE_EXPIRED)
-    return await _say(inbox, message, inbox.channel.reply_to_event(code, outgoing))
+    return await _say(inbox, message, partial(inbox.channel.reply_to_event, code, outgoing), mark)
 
 
-async def _say(inbox: OpenInbox, message: QueuedMessage, saying: Coroutine[Any, Any, str]) -> SendSucceeded:
+async def _say(inbox: OpenInbox, message: QueuedMessage, call: Call, mark: Mark) -> SendSucceeded:
     """Where nobody knows whether it arrived and a repeat might stand there twice, which is worse than not at all, it
     counts as sent at once, as another process would not know."""
+    await mark()
     try:
-        id_ = await saying
+        id_ = await call()
     except TryLater as error:
         if error.unknown and not inbox.channel.limits.repeats:
             return SendSucceeded(confirmed=False)
@@ -173,28 +194,33 @@ async def _say(inbox: OpenInbox, message: QueuedMessage, saying: Coroutine[Any, 
     return SendSucceeded(vendor_id=id_ if id_ and id_ != message.external_id else None)
 
 
-async def _send_card(inbox: OpenInbox, thread: str, message: QueuedMessage) -> SendSucceeded:
+async def _send_card(inbox: OpenInbox, thread: str, message: QueuedMessage, mark: Mark) -> SendSucceeded:
     """Send the card, or its words where the vendor will not have it."""
     outgoing = as_outgoing(thread, message)
     try:
-        return await _say(inbox, message, inbox.channel.send(outgoing))
+        return await _say(inbox, message, partial(inbox.channel.send, outgoing), mark)
     except SendRefused as error:
-        if error.refusal not in _OF_THE_CARD:
+        doubtful = error.refusal is Refusal.UNKNOWN and inbox.channel.limits.repeats
+        if error.refusal not in _OF_THE_CARD and not doubtful:
             raise
     words = replace(outgoing, kind=Kind.TEXT, link=None)
-    return replace(await _say(inbox, message, inbox.channel.send(words)), plainly=True)
+    return replace(await _say(inbox, message, partial(inbox.channel.send, words), mark), plainly=True)
 
 
-async def _send_file(inbox: OpenInbox, thread: str, message: QueuedMessage, files: OutgoingFiles) -> SendSucceeded:
+async def _send_file(
+    inbox: OpenInbox, thread: str, message: QueuedMessage, files: OutgoingFiles, mark: Mark
+) -> SendSucceeded:
     """Hand the file over and send it; once more where the vendor has lost what an earlier attempt gave it."""
     given = await files.hand_over(inbox, message.id)
     try:
-        return await _say(inbox, message, inbox.channel.send(as_outgoing(thread, message, given.media)))
+        outgoing = as_outgoing(thread, message, given.media)
+        return await _say(inbox, message, partial(inbox.channel.send, outgoing), mark)
     except SendRefused as error:
         if not given.kept or error.refusal is not Refusal.BAD_MESSAGE:
             raise
         given = await files.hand_over(inbox, message.id, anew=True)
-        return await _say(inbox, message, inbox.channel.send(as_outgoing(thread, message, given.media)))
+        outgoing = as_outgoing(thread, message, given.media)
+        return await _say(inbox, message, partial(inbox.channel.send, outgoing), mark)
 
 
 def goes_on(message: QueuedMessage, state: ConversationState) -> bool:
@@ -202,7 +228,7 @@ def goes_on(message: QueuedMessage, state: ConversationState) -> bool:
     return message.kind == "move" and message.content["to"] == "ended" and state.status is not Status.RESOLVED
 
 
-async def _move(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: datetime) -> SendOutcome:
+async def _move(inbox: OpenInbox, thread: str, message: QueuedMessage, mark: Mark, *, now: datetime) -> SendOutcome:
     """Move the session; what is to be said about it goes out on the code that the vendor returns."""
     channel, content = inbox.channel, message.content
     late = content["to"] == "ended" and now - message.sent_at > GOODBYE_LASTS
@@ -212,7 +238,7 @@ async def _move(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: d
         if not say:
             return NothingToSend()
         words = Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say)
-        return replace(await _say(inbox, message, channel.send(words)), vendor_id=None)
+        return replace(await _say(inbox, message, partial(channel.send, words), mark), vendor_id=None)
     to = NativeState(content["to"])
     text = Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say or "")
     try:

@@ -133,9 +133,9 @@ class TrackerJobs:
             async for issue in tracker.issues(row.name, since=since):
                 waiting.append(issue)
                 if len(waiting) == AT_ONCE:
-                    missed += await self._note(workspace_id, row, waiting)
+                    missed += await self._note(workspace_id, row, waiting, began=began)
                     waiting = []
-            missed += await self._note(workspace_id, row, waiting)
+            missed += await self._note(workspace_id, row, waiting, began=began)
             if isinstance(tracker, ListsComments):
                 # Of a repository that is new to us, those that the next look will see again.
                 after = since if row.synced_at is not None else began - 2 * APART
@@ -160,16 +160,19 @@ class TrackerJobs:
                 old = row.synced_at is None or comment.created_at < since
                 await issues.note_comment(tx, issue.id, read, call_id=call_id, quietly=old, now=now)
 
-    async def _note(self, workspace_id: int, row: RepositoryRow, found: list[Issue]) -> list[datetime]:
+    async def _note(
+        self, workspace_id: int, row: RepositoryRow, found: list[Issue], *, began: datetime
+    ) -> list[datetime]:
         now, missed = self._clock.now(), []
         async with self._database.transaction(workspace_id) as tx:
             for issue in found:
                 # What was there before us is no news; what is new since then, a webhook has not told us.
                 call_id = await news.opening(tx, issue.key) if issue.key else None
-                quietly = row.synced_at is None
+                # Nor is what we have asked for ourselves, or what somebody opens while we look for the first time, old.
+                quietly = row.synced_at is None and call_id is None and issue.created_at <= began
                 # Of what is confidential a webhook tells only where it is asked to, by a choice of its own.
                 due = not issue.confidential and issue.updated_at <= now - CALLED_WITHIN
-                if not quietly and call_id is None and due:
+                if row.synced_at is not None and call_id is None and due:
                     before = await issues.issue_numbered(tx, row.id, issue.number)
                     if before is None or before.state != issue.state:
                         missed.append(issue.updated_at)

@@ -27,6 +27,7 @@ from zhiban.conversations.responder import ConversationSnapshot, PendingMessage,
 from zhiban.conversations.sending import (
     Deferred,
     NothingToSend,
+    NotToBeSent,
     SendOutcome,
     WorkHold,
     dispatch,
@@ -284,15 +285,26 @@ class ConversationWorker:
 
         The lease is kept however long it takes, so that nobody takes a call under way for one that was lost.
         """
-        whole = await self._naming(snapshot, message)
-        async with self._database.transaction(snapshot.workspace_id) as tx:
-            if not await try_once(tx, message, process=snapshot.process_id, now=now):
-                return None
-        calling = asyncio.ensure_future(dispatch(snapshot.inbox, snapshot.state.thread, whole, self._files, now=now))
+        whole, marked = await self._naming(snapshot, message), False
+
+        async def mark() -> None:
+            nonlocal marked
+            if marked:
+                return  # a second call, after a refusal of the first
+            async with self._database.transaction(snapshot.workspace_id) as tx:
+                if not await try_once(tx, message, process=snapshot.process_id, now=self._clock.now()):
+                    raise NotToBeSent
+            marked = True
+
+        calling = asyncio.ensure_future(
+            dispatch(snapshot.inbox, snapshot.state.thread, whole, self._files, now=now, mark=mark)
+        )
         try:
             while not (await asyncio.wait({calling}, timeout=RENEW_SECONDS))[0]:
                 await attempt(self._renew(snapshot), what="Keeping a conversation during a call", log=log)
             return calling.result()
+        except NotToBeSent:
+            return None
         except (psycopg.Error, Unavailable) as error:
             # Before anything was handed over, as when its file was read: what is lost later, a channel calls unknown.
             log.warning("A message of conversation %s is tried again: %s", snapshot.id, str(error).strip())

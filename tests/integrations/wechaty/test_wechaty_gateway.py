@@ -260,6 +260,15 @@ async def test_a_gateway_without_cards_refuses_them_and_takes_words(heard: Heard
     await heard.channel.send(replace(message, kind=Kind.TEXT, link=None))
     (sent,) = await heard.gateway.sent()
     assert sent["text"] == message.text
+    # One that fails for no known reason may stand there: no words follow it, and no card comes after it.
+    await heard.gateway.play("links", none=False)
+    await heard.gateway.play("fault", next=["refused"])
+    channel, doubtful = heard.channel, replace(message, key="k8")
+    for reason in (Refusal.UNKNOWN, Refusal.KIND_FORBIDDEN):
+        with pytest.raises(SendRefused) as caught:
+            await channel.send(doubtful)
+        assert caught.value.refusal is reason
+    assert len(await heard.gateway.sent()) == 1
 
 
 async def test_errors_tell_what_to_do_and_never_what_the_gateway_wrote(heard: Heard) -> None:

@@ -32,6 +32,7 @@ from zhiban.ports import (
     UnknownVendorEvent,
 )
 
+MOST_CARDLESS: Final = 1_000  # conversations that are remembered
 SEND_SECONDS: Final = 60.0  # gateways let messages wait a little, so that the account does not look like a machine
 REMEMBERED: Final = 10_000
 _LARGEST_PICTURE: Final = 2  # MessageImage's type for the picture in full size
@@ -69,6 +70,7 @@ class WechatyChannel:
         self._config = config
         self._clock = clock
         self._sent = Sent()
+        self._cardless: set[str] = set()  # where one failed, and may stand nevertheless: words go there from then on
 
     def read(self, body: str) -> Sequence[Incoming]:  # noqa: ARG002 - nothing is ever delivered by calling us
         return [UnknownVendorEvent("unreadable", self._clock.now())]
@@ -138,12 +140,19 @@ class WechatyChannel:
         """A card. Gateways that cannot show one refuse it: the account's protocol has none, or nobody wrote it yet."""
         if LINK.fitting(link) != link:
             raise SendRefused(Refusal.BAD_MESSAGE, hint="A link has a title, a web address, and not too many words.")
-        return await self._client.call(
-            "MessageSendUrl",
-            timeout=SEND_SECONDS,
-            conversation_id=message.thread,
-            url_link={"title": clean(link.title), "description": clean(link.description), "url": link.url},
-        )
+        if message.thread in self._cardless:
+            raise SendRefused(Refusal.KIND_FORBIDDEN, hint="A card failed here, and nobody knows why.")
+        try:
+            return await self._client.call(
+                "MessageSendUrl",
+                timeout=SEND_SECONDS,
+                conversation_id=message.thread,
+                url_link={"title": clean(link.title), "description": clean(link.description), "url": link.url},
+            )
+        except SendRefused as error:
+            if error.refusal is Refusal.UNKNOWN and len(self._cardless) < MOST_CARDLESS:
+                self._cardless.add(message.thread)
+            raise
 
     async def _send_text(self, message: Outgoing) -> Any:
         text = clean(with_mentions(_words(message), message.mentions))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -246,6 +247,7 @@ def moment(stamp: Any, *, now: datetime) -> datetime:
 
 # The words of an error carry stacks of the gateway, and even the token: they are looked at, and never told or stored.
 _ABSENT = ("not logged", "logout", "logged out", "no login", "not login", "offline", "no user", "currentuserid")
+_UNABLE = re.compile(r"unsupported|not (?:be )?support|not (?:be )?implement|unimplemented")
 
 
 def _meaning(opened: Wire, error: Any, name: str) -> SendRefused | TryLater | ConnectionBroken:
@@ -263,6 +265,8 @@ def _meaning(opened: Wire, error: Any, name: str) -> SendRefused | TryLater | Co
     words = str(error.details() or "").lower()
     if any(sign in words for sign in _ABSENT):
         return TryLater("The gateway's account is not logged in.", after=10.0, code=number)
+    if _UNABLE.search(words):
+        return SendRefused(Refusal.KIND_FORBIDDEN, code=number, hint=f"The account's protocol has no {name}.")
     return SendRefused(Refusal.UNKNOWN, code=number, hint="The gateway could not do it.")
 
 
