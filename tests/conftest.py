@@ -31,6 +31,7 @@ from zhiban.knowledge import service
 from zhiban.ports import Embedder
 from zhiban.postgres.provisioning import APP, OWNER, DatabaseUrls, migrate, provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
+from zhiban.testing import forge_bodies
 
 # How long a busy machine takes to think of an example says nothing about us. Each run thinks of others, so a third of
 # the usual number is enough; HYPOTHESIS_PROFILE=thorough for a change of what a property is about.
@@ -92,6 +93,22 @@ def _only_loopback() -> Iterator[None]:
     socket.socket.connect, socket.socket.connect_ex = guarded, guarded_ex  # type: ignore[method-assign]
     yield
     socket.socket.connect, socket.socket.connect_ex = connect, connect_ex  # type: ignore[method-assign]
+
+
+def _problem(method: str, path: str, body: Any) -> str:
+    from tests.integrations.github.described import problem
+
+    return problem(method, path, body)
+
+
+forge_bodies.check = _problem
+
+
+@pytest.fixture(autouse=True)
+def _bodies_fit() -> Iterator[None]:
+    """Nothing was sent to a simulated GitHub that GitHub does not describe."""
+    yield
+    assert forge_bodies.taken() == []
 
 
 @dataclass(frozen=True)

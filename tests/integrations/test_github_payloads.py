@@ -15,18 +15,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
-import jsonschema_rs
 import pytest
+from tests.integrations.github.described import described, operation_of, problem, validator
 from tests.ports.tracker_stands import WEBHOOK_SECRET, github_stand
 
 from zhiban.integrations.github.hooks import read, verified
 from zhiban.integrations.github.news import IGNORED, IGNORED_ACTIONS
-from zhiban.ports import CommentDraft, IssueChange, IssueDraft, Reaction, TakesReactions, Webhook
+from zhiban.ports import (
+    CommentDraft,
+    IssueChange,
+    IssueDraft,
+    Reaction,
+    TakesReactions,
+    TrackerRefused,
+    Webhook,
+)
+from zhiban.testing import forge_bodies
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "tests" / "integrations" / "github" / "payloads"
 EXAMPLES = FOLDER / "node_modules" / "@octokit" / "webhooks-examples" / "api.github.com" / "index.json"
-REQUESTS = ROOT / "tests" / "integrations" / "github" / "requests.json"
 
 # What says nothing although its event means something to us, and why.
 SILENT = {
@@ -85,7 +93,6 @@ def test_every_recorded_webhook_says_something_or_nothing_for_a_reason(recorded:
 
 async def test_every_call_fits_githubs_own_description() -> None:
     """The bodies that were really sent, by method and path."""
-    described: dict[str, Any] = json.loads(REQUESTS.read_text("utf-8"))
     used: set[str] = set()
     async with github_stand(app=True) as stand:
         tracker, name = stand.tracker, "acme/shop"
@@ -110,27 +117,23 @@ async def test_every_call_fits_githubs_own_description() -> None:
         for method, path, body in stand.github.calls:
             if method == "GET":
                 continue
-            called = next(one for one in described if _fits(one, method, path))
+            called = operation_of(method, path)
+            assert called is not None
             used.add(called)
-            if described[called] is None:
-                assert body is None
-            elif body is not None:
-                jsonschema_rs.validator_for(described[called]).validate(body)
-    assert used == set(described)
+            assert problem(method, path, body) == ""
+    assert used == set(described())
 
 
-def _fits(described: str, method: str, path: str) -> bool:
-    verb, _, template = described.partition(" ")
-    pieces, real = template.strip("/").split("/"), path.strip("/").split("/")
-    same = len(pieces) == len(real) and all(
-        piece == there or piece.startswith("{") for piece, there in zip(pieces, real, strict=True)
-    )
-    return verb == method and same
+async def test_the_simulator_refuses_what_github_does_not_describe() -> None:
+    """As every test with it does, through the fixture that looks at all of them."""
+    async with github_stand(app=True) as stand:
+        with pytest.raises(TrackerRefused):
+            await stand.tracker.open_issue(IssueDraft("0" * 36, "acme/shop", "一", "二", (5,)))  # type: ignore[arg-type]
+    assert len(forge_bodies.taken()) == 1
 
 
 def test_a_body_that_does_not_fit_would_be_found() -> None:
-    described = json.loads(REQUESTS.read_text("utf-8"))
-    validator = jsonschema_rs.validator_for(described["POST /repos/{owner}/{repo}/issues"])
-    assert validator.is_valid({"title": "一", "body": "二", "labels": ["bug"], "milestone": None})
+    checked = validator("POST /repos/{owner}/{repo}/issues")
+    assert checked.is_valid({"title": "一", "body": "二", "labels": ["bug"], "milestone": None})
     for wrong in ({"body": "no title"}, {"title": "一", "labels": "bug"}, {"title": "一", "label": ["bug"]}):
-        assert not validator.is_valid(wrong)
+        assert not checked.is_valid(wrong)

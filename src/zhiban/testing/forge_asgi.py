@@ -52,9 +52,11 @@ class ForgeApi:
         async def answer(request: Request) -> Response:
             forge, path = self._forge, request.url.path
             body = await request.body()
-            forge.calls.append((request.method, path, json.loads(body) if body else None))
+            said = json.loads(body) if body else None
+            forge.calls.append((request.method, path, said))
             fault = forge.fault(request.method, path)
             try:
+                self._look(request.method, path.removeprefix(self._prefix), said)
                 if fault is not None and not fault.kind.endswith("_after"):
                     await self._mishap(fault)
                 self._before(request)
@@ -70,6 +72,9 @@ class ForgeApi:
             return response
 
         return answer
+
+    def _look(self, method: str, path: str, body: Any) -> None:
+        """Whether the vendor describes such a call. Raises ApiRefusal."""
 
     def _before(self, request: Request) -> None:
         """What a forge looks at first. Raises ApiRefusal."""

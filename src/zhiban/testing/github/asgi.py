@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from zhiban.testing import forge_bodies
 from zhiban.testing.forge import ForgeEntry, ForgeFault, ReactionEntry, Repo, stamp
 from zhiban.testing.forge_asgi import ForgeApi
 from zhiban.testing.github.refusals import GitHubRefusal, invalid, mishap, object_of, secondary, text_of, title_of
@@ -69,6 +70,11 @@ class _Api(ForgeApi):
     def __init__(self, github: GitHubSimulator, prefix: str) -> None:
         super().__init__(github, prefix)
         self._github = github
+
+    def _look(self, method: str, path: str, body: Any) -> None:
+        wrong = forge_bodies.look_at(method, path, body) if method != "GET" else ""
+        if wrong:
+            raise GitHubRefusal(422, f"Invalid request.\n\n{wrong}")
 
     def _before(self, request: Request) -> None:
         _check_headers(request)
