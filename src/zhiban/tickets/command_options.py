@@ -39,6 +39,10 @@ _LIST = re.compile(r"[、,，/\s]+")
 _NO_NOTE = lazy_pattern(
     r"就|会|即可|可以|怎么|如何|[吗么?？]|才|的话|失败|没反应|没有|不行|不对|已|命令|机器人|助手|是不是|不要|别"
 )
+_COURTESY = lazy_pattern(
+    r"(?:谢谢|多谢|感谢|辛苦|拜托|麻烦|你|您|各位|大家|了|啦|啊|thanks?|thank you|thx|please|[\s，,。!！~～])+",
+    re.IGNORECASE,
+)
 
 
 @frozen_dataclass
@@ -77,7 +81,7 @@ def read_options(written: str, plain: str) -> Options | None:
         end = found[place + 1].start() if place + 1 < len(found) else len(written)
         options = _with(options, match.lastgroup or "", _value(written[match.end() : end]))
     aside = loose.strip(" \t\u2005，,。；;：:！!~～\n")
-    if not aside:
+    if not aside or _COURTESY.fullmatch(simple(aside)):
         return options
     if len(aside) > _LONGEST_ASIDE or loose[:1] in " \t" or _NO_NOTE.search(simple(aside)):
         return None
