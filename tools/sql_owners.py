@@ -148,6 +148,7 @@ EXCEPTIONS = {
         "automation/queries.py: agent inbox label team",
         "conversations/facts.py: contact inbox team",
         "conversations/followers.py: agent",
+        "conversations/browsing.py: agent contact inbox team",
         "conversations/drafts.py: agent",
         "conversations/quotes.py: agent",
         "conversations/surveys.py: agent",

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from zhiban import __version__, bootstrap
 from zhiban.api import auth as api_auth
+from zhiban.api import conversations as conversations_api
 from zhiban.api import gaps as gaps_api
 from zhiban.api import knowledge as knowledge_api
 from zhiban.api import knowledge_eval
@@ -152,6 +153,7 @@ def web_application(
             embedders=app.embedders,
         ),
     )
+    add_routes(web, conversations_api.router(limits_of=bootstrap.limits_of))
     add_routes(web, gaps_api.router())
     add_routes(web, learning_api.router())
     add_routes(web, reports_api.router())

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from tests.api.conftest import Api
+from tests.api.test_tickets import conversation
 from tests.browser import Visit
 from tests.desk.test_accessibility import faults
 from zhiban.events import Actor
@@ -65,6 +66,7 @@ async def test_every_printed_command_works_as_it_stands(api: Api) -> None:
     token = await api.token("docs", *Scope)
     async with api.app.database.transaction(api.workspace) as tx:
         await knowledge.record_gap(tx, "能寄到日本吗", now=api.clock.now())
+    await conversation(api)
     await _somebody_taps(api)
     commands = [html.unescape(found) for found in CODE.findall(await _page(api))]
     statuses = {}
@@ -76,6 +78,12 @@ async def test_every_printed_command_works_as_it_stands(api: Api) -> None:
             assert json.loads(body)["passages"]
     assert statuses == {
         "POST /api/test_kb": 200,
+        "GET /api/conversations": 200,
+        "GET /api/conversations/1": 200,
+        "GET /api/conversations/1/messages": 200,
+        "POST /api/conversations/1/messages": 201,
+        "POST /api/conversations/1/notes": 201,
+        "PATCH /api/conversations/1": 200,
         "GET /api/reports": 200,
         "GET /api/learned": 200,
         "POST /api/learned/1/approve": 200,

@@ -109,6 +109,20 @@ WALK: dict[str, tuple[Callable[[TwoShops], Call], int | None]] = {
     "POST /api/tickets/{ticket_id}/comments": (
         lambda s: (f"/api/tickets/{s.tickets[THEIRS]}/comments", {"text": "看看"}), 404,
     ),
+    "GET /api/conversations": (lambda s: ("/api/conversations", {}), None),
+    "GET /api/conversations/{conversation_id}": (lambda s: (f"/api/conversations/{s.conversations[THEIRS]}", {}), 404),
+    "GET /api/conversations/{conversation_id}/messages": (
+        lambda s: (f"/api/conversations/{s.conversations[THEIRS]}/messages", {}), 404,
+    ),
+    "POST /api/conversations/{conversation_id}/messages": (
+        lambda s: (f"/api/conversations/{s.conversations[THEIRS]}/messages", {"text": "看看"}), 404,
+    ),
+    "POST /api/conversations/{conversation_id}/notes": (
+        lambda s: (f"/api/conversations/{s.conversations[THEIRS]}/notes", {"text": "看看"}), 404,
+    ),
+    "PATCH /api/conversations/{conversation_id}": (
+        lambda s: (f"/api/conversations/{s.conversations[THEIRS]}", {"priority": "high"}), 404,
+    ),
     "GET /api/reports": (lambda s: (f"/api/reports?inbox={s.inboxes[THEIRS].inbox_id}", {}), 404),
     "GET /api/gaps": (lambda s: ("/api/gaps", {}), None),
     "GET /api/gaps/{gap_id}": (lambda s: (f"/api/gaps/{s.gap}", {}), None),

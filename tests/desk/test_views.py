@@ -68,6 +68,16 @@ def test_a_line_says_why_the_contact_was_not_told() -> None:
         assert (line.words.endswith(words), bool(line.unsaid)) == (True, unsaid == "window_closed")
 
 
+def test_a_program_is_named_by_its_token() -> None:
+    said = {"what": "resolved", "by": "api", "rule": "订单系统"}
+    line = activity_view(row(1, kind="activity", content=said), contact="", names={}, teams={}, labels={})
+    assert line is not None
+    assert line.who == "「订单系统」"
+    by_it = {"direction": "out", "author": "api", "state": "sent", "content": {"program": "订单系统"}}
+    message = message_view(row(2, "包裹已到站", **by_it), "周予安", "9")
+    assert (message.who, message.side, message.by) == ("订单系统", "us", "agent")
+
+
 def shown(*rows: MessageRow, unread_after: int = 0) -> list[Any]:
     message_views = [message_view(one, "周予安", "9") for one in rows if one.kind != "activity"]
     lines = [

@@ -23,7 +23,7 @@ from zhiban.web.security import same_origin
 log = logging.getLogger(__name__)
 
 REALM = 'Bearer realm="zhiban"'
-READING = frozenset({Scope.KNOWLEDGE_READ, Scope.TICKETS_READ})
+READING = frozenset({Scope.KNOWLEDGE_READ, Scope.TICKETS_READ, Scope.CONVERSATIONS_READ})
 
 bearer = HTTPBearer(
     scheme_name="token",
@@ -142,3 +142,5 @@ KnowledgeWriter = Annotated[Caller, needs(Scope.KNOWLEDGE_WRITE)]
 ReportReader = Annotated[Caller, needs(Scope.REPORTS_READ)]
 TicketReader = Annotated[Caller, needs(Scope.TICKETS_READ)]
 TicketWriter = Annotated[Caller, needs(Scope.TICKETS_WRITE)]
+ConversationReader = Annotated[Caller, needs(Scope.CONVERSATIONS_READ)]
+ConversationWriter = Annotated[Caller, needs(Scope.CONVERSATIONS_WRITE)]

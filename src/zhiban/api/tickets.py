@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, HTTPException, Path, Query
+from fastapi import APIRouter, Path, Query
 
 from zhiban.api.auth import Caller, TicketReader, TicketWriter
+from zhiban.api.calls import IdempotencyKey, own_key, transaction_of
 from zhiban.api.knowledge import TROUBLES, Now, Rows, Trouble, Words
 from zhiban.api.ticket_models import (
     LARGEST_ID,
@@ -32,7 +31,7 @@ from zhiban.conversations.groups import chat_of
 from zhiban.conversations.labels import label_names, labels
 from zhiban.conversations.models import Priority
 from zhiban.conversations.spoken import subject_of
-from zhiban.kit.db import Database, Transaction
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import Texts, mark
 from zhiban.people.agents import agent_rows
@@ -57,14 +56,6 @@ from zhiban.tickets.rendering import shortened_title
 from zhiban.tickets.repositories import access_repository
 
 TicketId = Annotated[int, Path(description=mark("The ticket's id."), examples=[1])]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        pattern="^[!-~]{1,200}$",
-        description=mark("A word of your own for this call: sent again with the same one, nothing is made twice."),
-    ),
-]
 _REFUSED: dict[int | str, dict[str, Any]] = {
     409: {"model": Trouble, "description": mark("It makes no sense, or somebody changed the ticket meanwhile.")}
 }
@@ -108,7 +99,7 @@ def _install_list(routes: APIRouter, texts: Texts) -> None:
         ] = None,
         limit: Annotated[int, Query(ge=1, le=200, description=mark("How many at most."))] = 50,
     ) -> TicketsOut:
-        async with _transaction(database, caller) as tx:
+        async with transaction_of(database, caller) as tx:
             if conversation is not None:
                 await access_conversation(tx, caller.access, conversation)
             words = await _words(tx, texts)
@@ -141,8 +132,8 @@ def _install_list(routes: APIRouter, texts: Texts) -> None:
     async def open_ticket(
         wanted: TicketIn, caller: TicketWriter, database: Rows, now: Now, key: IdempotencyKey = None
     ) -> TicketDetail:
-        async with _transaction(database, caller) as tx:
-            ticket_id = await _open(tx, wanted, caller, key=_own(caller, key), texts=texts, now=now)
+        async with transaction_of(database, caller) as tx:
+            ticket_id = await _open(tx, wanted, caller, key=own_key(caller, key), texts=texts, now=now)
             return await _detail(tx, caller, ticket_id, texts)
 
 
@@ -153,7 +144,7 @@ def _install_one(routes: APIRouter, texts: Texts) -> None:
         description=mark("One ticket with what it is about, what was said of it, and what it went through."),
     )
     async def get_ticket(ticket_id: TicketId, caller: TicketReader, database: Rows) -> TicketDetail:
-        async with _transaction(database, caller) as tx:
+        async with transaction_of(database, caller) as tx:
             return await _detail(tx, caller, ticket_id, texts)
 
     @routes.patch(
@@ -168,7 +159,7 @@ def _install_one(routes: APIRouter, texts: Texts) -> None:
     async def change_ticket(
         ticket_id: TicketId, wanted: TicketChangeIn, caller: TicketWriter, database: Rows, now: Now
     ) -> TicketDetail:
-        async with _transaction(database, caller) as tx:
+        async with transaction_of(database, caller) as tx:
             ticket = await _ticket(tx, caller, ticket_id, lock=True)
             await _change(tx, ticket, wanted, caller, words=await _words(tx, texts), now=now)
             return await _detail(tx, caller, ticket_id, texts)
@@ -188,9 +179,9 @@ def _install_one(routes: APIRouter, texts: Texts) -> None:
         now: Now,
         key: IdempotencyKey = None,
     ) -> TicketCommentOut:
-        async with _transaction(database, caller) as tx:
+        async with transaction_of(database, caller) as tx:
             ticket = await _ticket(tx, caller, ticket_id, lock=True)
-            own = f"{_own(caller, key)}-of-{ticket.id}"
+            own = f"{own_key(caller, key)}-of-{ticket.id}"
             await _comment(tx, ticket, wanted, caller, key=own, texts=texts, now=now)
             return TicketCommentOut.of(await comment_keyed(tx, own))
 
@@ -313,21 +304,6 @@ async def _comment(
 
 
 # --------------------------------------------------------------------------------------------------------- what is told
-
-
-@asynccontextmanager
-async def _transaction(database: Database, caller: Caller) -> AsyncIterator[Transaction]:
-    """The caller's workspace. What is missing there is told by its name: a program may have sent several ids."""
-    try:
-        async with database.page_transaction(caller.workspace_id) as tx:
-            yield tx
-    except NotFound as error:
-        raise HTTPException(404, error.sentence) from error
-
-
-def _own(caller: Caller, key: str | None) -> str:
-    """A key that no other caller can have; without one, a new one."""
-    return f"api-{caller.actor.kind}-{caller.actor.id}-{key or secrets.token_urlsafe(16)}"
 
 
 async def _ticket(tx: Transaction, caller: Caller, ticket_id: int, *, lock: bool = False) -> Ticket:

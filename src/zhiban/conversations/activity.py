@@ -47,8 +47,8 @@ def activity(event: ConversationEvent) -> dict[str, Any] | None:
         return None
     what, details = found
     by = "policy" if event.cause.kind == "policy" else event.actor.kind
-    # A rule or a flow is named as it was called then: it may be renamed or gone when somebody reads the line.
-    details = {**details, "rule": event.actor.ref if by in ("rule", "flow") else None}
+    # A rule, a flow or a token is named as it was called then: it may be renamed or gone when somebody reads the line.
+    details = {**details, "rule": event.actor.ref if by in ("rule", "flow", "api") else None}
     return {"what": what, "by": by, **{k: v for k, v in details.items() if v not in (None, "")}}
 
 

@@ -225,6 +225,7 @@ async def enqueue(
     client_key: str | None = None,
     most: int | None = None,
     counts: bool = True,
+    from_person: bool | None = None,
     helped: bool | None = None,
     link: LinkCard | None = None,
     cause: Cause = DIRECT,
@@ -236,8 +237,8 @@ async def enqueue(
     `helped` tells whether the assistant's words answered something; None leaves its failures as they are. What an
     event's code pays for (`content["code"]`) uses up no reply. `mentions` are members of a group whom it names.
 
-    Without `counts` it uses up none either. With `link` it is a card where the channel has them; the text has to say
-    the same, for all others, and for whoever refuses it.
+    `from_person`: a person wrote it; None: the author tells. Without `counts` it uses up no reply either. With `link`
+    it is a card where the channel has them; the text has to say the same, for all others, and for whoever refuses it.
 
     Into a group to which nothing may be said, nothing is stored; for people's words that raises GroupClosed.
     """
@@ -284,7 +285,8 @@ async def enqueue(
         return QueueResult([], state)
     if files and len(ids) == len(parts):
         await _attach(tx, ids[len(texts) :], files, now=now)
-    change = QueueReply(ids, counts=counts and not base.get("code"), from_person=author in PEOPLE, helped=helped)
+    by_person = author in PEOPLE if from_person is None else from_person
+    change = QueueReply(ids, counts=counts and not base.get("code"), from_person=by_person, helped=helped)
     applied = await transitions.apply_to(tx, state, change, actor=actor, now=now, cause=cause)
     if len(ids) < len(parts):
         return QueueResult([], applied.state, applied.revision)

@@ -28,6 +28,7 @@ from zhiban.events import DIRECT, Actor, Cause, NoteAdded
 from zhiban.kit import event_log, rich_text
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.json_safe import json_safe
 from zhiban.ports import Limits, Mention
 
 
@@ -179,27 +180,93 @@ def _author(by: Actor) -> Author:
             return Author.AGENT
         case "flow":
             return Author.FLOW
+        case "api":
+            return Author.API
         case _:
             return Author.RULE
 
 
+async def send_as_program(
+    tx: Transaction,
+    conversation_id: int,
+    *,
+    text: str,
+    by: Actor,
+    key: str,
+    limits: Limits,
+    now: datetime,
+    from_person: bool = False,
+    seen: int | None = None,
+    reply_to: int | None = None,
+) -> list[int]:
+    """A program writes to the contact by the API; nobody becomes the assignee. Returns the ids of the parts.
+
+    `from_person`: somebody wrote it there, so that people have the conversation and the contact waits no longer; if
+    not, who waits goes on waiting, as with a rule's words. `seen`, `reply_to` as in `reply`. The same `key` sends once.
+    Raises what `reply` raises, and GroupClosed.
+    """
+    if not text.strip():
+        raise Conflict("There is nothing to send.")
+    state = await transitions.lock(tx, conversation_id)
+    if await tx.value(
+        "select 1 from message where conversation_id = %(id)s and external_id = %(k)s", id=state.id, k=key
+    ):
+        return []
+    if seen is not None and (other := await _answered(tx, state, seen, by=0)) is not None:
+        raise ReplyCollision(Author(other.author), other.name)
+    answers = None if reply_to is None else await quotation(tx, state.id, reply_to, limits=limits, words=text)
+    if answers is not None:
+        text = answers.above + text
+    _check_allowance(state, text, limits, now=now)
+    if state.is_group:
+        await check_group_open(tx, state, limits)
+    if from_person:
+        state = (await transitions.apply_to(tx, state, Open("replied"), actor=by, now=now)).state
+    queued = await enqueue(
+        tx,
+        state,
+        author=Author.API,
+        actor=by,
+        text=text,
+        key=key,
+        limits=limits,
+        now=now,
+        content={"program": by.ref or ""},
+        answers=answers,
+        from_person=from_person,
+    )
+    return [message.id for message in queued.messages]
+
+
 async def add_note(
-    tx: Transaction, conversation_id: int, *, text: str, by: Actor, now: datetime, cause: Cause = DIRECT
+    tx: Transaction,
+    conversation_id: int,
+    *,
+    text: str,
+    by: Actor,
+    now: datetime,
+    client_key: str | None = None,
+    cause: Cause = DIRECT,
 ) -> int:
     """Write something for colleagues only; @name mentions one who sees it, who follows from then on.
 
-    Raises Conflict on empty text, NotFound."""
+    The same `client_key` notes once. Raises Conflict on empty text, NotFound."""
     if not text.strip():
         raise Conflict("There is nothing to note.")
     state = await transitions.lock(tx, conversation_id)
+    noted = "select id from message where conversation_id = %(id)s and client_key = %(key)s"
+    if client_key is not None and (there := await tx.value(noted, id=state.id, key=client_key)) is not None:
+        return int(there)
     mentioned: tuple[int, ...] = ()
     if "@" in text:
         known = await queries.agent_names(tx, state.inbox_id)
         mentioned = mentioned_in(text, {one.id: one.name for one in known})
     message_id = await tx.value(
         "insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, state, "
-        "mentions, sent_at) values (%(workspace)s, %(conversation)s, %(inbox)s, 'internal', %(author)s, %(agent)s, "
-        "'note', %(text)s, 'stored', to_jsonb(%(mentions)s::bigint[]), %(now)s) returning id",
+        "mentions, client_key, content, sent_at) "
+        "values (%(workspace)s, %(conversation)s, %(inbox)s, 'internal', %(author)s, %(agent)s, "
+        "'note', %(text)s, 'stored', to_jsonb(%(mentions)s::bigint[]), %(key)s, %(content)s::jsonb, %(now)s) "
+        "returning id",
         workspace=tx.workspace_id,
         conversation=state.id,
         inbox=state.inbox_id,
@@ -207,6 +274,8 @@ async def add_note(
         agent=by.id if by.kind == "agent" else None,
         text=text,
         mentions=list(mentioned),
+        key=client_key,
+        content=json_safe({"program": by.ref or ""} if by.kind == "api" else {}),
         now=now,
     )
     fact = NoteAdded(actor=by, at=now, cause=cause, message_id=int(message_id), mentioned=mentioned, **state.about())

@@ -184,6 +184,19 @@ async def assign(
     return await transitions.apply_to(tx, state, Assign(to, reason), actor=by, now=now, cause=cause)
 
 
+async def give(
+    tx: Transaction, conversation_id: int, *, to: int, by: Actor, now: datetime, cause: Cause = DIRECT
+) -> Applied:
+    """Give the conversation to an agent who is to answer it: whatever its status, it is open then.
+
+    Raises NotFound, and NotAllowed where the agent may not answer in its inbox.
+    """
+    state = await transitions.lock(tx, conversation_id)
+    await check_may_answer(tx, to, state.inbox_id)
+    opened = await transitions.apply_to(tx, state, Open("reopened"), actor=by, now=now, cause=cause)
+    return await transitions.apply_to(tx, opened.state, Assign(to), actor=by, now=now, cause=cause)
+
+
 async def assign_team(
     tx: Transaction, conversation_id: int, *, to: int | None, by: Actor, now: datetime, cause: Cause = DIRECT
 ) -> Applied:

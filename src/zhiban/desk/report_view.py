@@ -38,6 +38,7 @@ RESOLVERS: tuple[tuple[str, str, int, frozenset[str]], ...] = (
     ("people", mark("我们的同事"), 1, frozenset({"agent", "servicer"})),
     ("timer", mark("超时自动"), 6, frozenset({"timer"})),
     ("rule", mark("规则"), 3, frozenset({"rule"})),
+    ("api", mark("接口"), 4, frozenset({"api"})),
     ("other", mark("其他"), 5, frozenset()),
 )
 TIMES = {

@@ -252,7 +252,9 @@ def message_view(
             by = "assistant"
         case _:
             by = "agent"
-    nobody = mark("规则") if row.author == "rule" else mark("同事")
+    nobody = {"rule": mark("规则"), "api": str(row.content.get("program") or mark("接口"))}.get(
+        row.author, mark("同事")
+    )
     who = {"contact": contact, "assistant": mark("值班助手")}.get(by) or row.agent_name or nobody
     who_key = {"contact": contact_key, "assistant": "assistant"}.get(by) or str(row.agent_id or row.agent_name or "0")
     quoted = row.quoted
@@ -322,7 +324,7 @@ def _names_before(row: MessageRow) -> str:
 
 def _author(of: Quoted, contact: str) -> str:
     ours = dict.fromkeys(("assistant", "system", "flow"), mark("值班助手"))
-    who = {"contact": contact, **ours, "rule": mark("规则")}
+    who = {"contact": contact, **ours, "rule": mark("规则"), "api": mark("接口")}
     return who.get(of.author) or of.agent_name or mark("同事")
 
 
@@ -368,6 +370,7 @@ def activity_view(
         "policy": mark("收件箱的策略"),
         "rule": f"「{row.content.get('rule') or ''}」",
         "flow": f"「{row.content.get('rule') or ''}」",
+        "api": f"「{row.content.get('rule') or ''}」",
     }.get(by, mark("系统"))
     until = row.content.get("until")
     return ActivityView(

@@ -36,6 +36,8 @@ class Scope(StrEnum):
     REPORTS_READ = "reports:read"
     TICKETS_READ = "tickets:read"
     TICKETS_WRITE = "tickets:write"
+    CONVERSATIONS_READ = "conversations:read"
+    CONVERSATIONS_WRITE = "conversations:write"
 
 
 SCOPE_LABELS = {
@@ -44,12 +46,15 @@ SCOPE_LABELS = {
     Scope.REPORTS_READ: mark("看报表"),
     Scope.TICKETS_READ: mark("看工单"),
     Scope.TICKETS_WRITE: mark("开工单、改工单"),
+    Scope.CONVERSATIONS_READ: mark("看会话和消息"),
+    Scope.CONVERSATIONS_WRITE: mark("回复、备注、分配、解决会话"),
 }
 # What a scope lets a program do, and whoever is signed in needs for it; those that read need nothing.
 SCOPE_PERMISSIONS: Mapping[Scope, Permission] = {
     Scope.KNOWLEDGE_WRITE: Permission.MANAGE_KNOWLEDGE,
     Scope.REPORTS_READ: Permission.SEE_REPORTS,
     Scope.TICKETS_WRITE: Permission.ANSWER,
+    Scope.CONVERSATIONS_WRITE: Permission.ANSWER,
 }
 STATE_LABELS = {"active": mark("有效"), "expired": mark("已过期"), "revoked": mark("已吊销")}
 LEAST = (Scope.KNOWLEDGE_READ,)  # what a token may do when nobody says

@@ -295,9 +295,7 @@ async def _assign(desk: DeskRequest, tx: Transaction, conversation_id: int, to: 
         raise Conflict("Choose who is to have the conversation.")
     held = await queries.head(tx, conversation_id)
     name = await check_may_answer(tx, int(to), held.inbox_id)
-    if held.status != "open":
-        await service.open_for_people(tx, conversation_id, actor=desk.actor(), now=now, reason="reopened")
-    await service.assign(tx, conversation_id, to=int(to), by=desk.actor(), now=now)
+    await service.give(tx, conversation_id, to=int(to), by=desk.actor(), now=now)
     return desk.texts("已分配给{name}", name=name) + await _over(desk, tx, conversation_id, int(to))
 
 
