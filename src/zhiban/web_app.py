@@ -43,6 +43,7 @@ from zhiban.desk.pages import settings as setting_pages
 from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.pages import tickets as ticket_pages
 from zhiban.desk.pages.sources import MOST_AT_ONCE, UPLOADS
+from zhiban.desk.pages.yaml_files import MOST_BYTES, YAML_FILES
 from zhiban.desk.request import DeskSettings
 from zhiban.desk.settings_page import ChannelSetup
 from zhiban.desk.sse_broker import SseBroker
@@ -172,5 +173,5 @@ def web_application(
     web.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     limit = limit or RequestLimit()
     files = dict.fromkeys((draft_files.FILES, ACTION_FILES), draft_files.MOST_BYTES)
-    uploads = {UPLOADS: MOST_AT_ONCE, **files, **limit.uploads}
+    uploads = {UPLOADS: MOST_AT_ONCE, YAML_FILES: MOST_BYTES, **files, **limit.uploads}
     return RequestLimits(web, replace(limit, uploads=uploads))

@@ -176,7 +176,7 @@ async def test_flows_travel_as_a_file_and_are_switched(kept: Path) -> None:
         "- name: 退换登记\n  ask:\n  - kind: phone\n    question: 手机号是多少？\n  then:\n  - kind: hand_off\n",
         "utf-8",
     )
-    assert "没有错误：1个流程" in (await zhiban("flows", "import", str(file), "--check", data=kept)).out
+    assert "没有错误：新建1" in (await zhiban("flows", "import", str(file), "--check", data=kept)).out
     assert (await zhiban("flows", "list", "--json", data=kept)).json == []
     assert "新建1个，更新0个" in (await zhiban("flows", "import", str(file), data=kept)).out
     assert (await zhiban("flows", "on", "退换登记", data=kept)).code == 0

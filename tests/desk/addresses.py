@@ -40,6 +40,7 @@ NOWHERE = {"source": "crm", "url": "http://127.0.0.1:9/", "secret": SECRET}
 MAIL = {"to": "x@example.com", "key": "12345678"}
 PROGRAM = {"vendor": "webhook", **{f"v.{name}": value for name, value in NOWHERE.items()}}
 BOARD = {"vendor": "github", "v.account": "acme", "v.token": "github_pat_1"}
+YAML_RULE = "- {name: 从文件来, when: [conversation_resolved], then: [{kind: unassign}]}"
 RULE = {"name": "解决后取消分配", "on": "conversation_resolved", "a.0.kind": "unassign"}
 
 ADDRESSES: dict[str, Entry] = {
@@ -294,6 +295,15 @@ ADDRESSES: dict[str, Entry] = {
     "GET /reports": Entry("supervisors"),
     "GET /reports/now": Entry("supervisors"),
     "POST /reports/export": Entry("supervisors"),
+    "GET /settings/yaml/rules": Entry("ruling"),
+    "GET /settings/yaml/rules/download": Entry("ruling"),
+    "POST /settings/yaml/rules": Entry("ruling", {"text": YAML_RULE, "do": "apply"}),
+    "GET /settings/yaml/flows": Entry("ruling"),
+    "GET /settings/yaml/flows/download": Entry("ruling"),
+    "POST /settings/yaml/flows": Entry("ruling", {"text": "- {name: 问, ask: [{kind: number, question: 几个}]}"}),
+    "GET /settings/yaml/snippets": Entry("agents"),
+    "GET /settings/yaml/snippets/download": Entry("agents"),
+    "POST /settings/yaml/snippets": Entry("agents", {"text": "- {name: 再见, text: 再见}", "do": "apply"}),
     "GET /rules": Entry(),
     "GET /rules/new": Entry(),
     "GET /rules/{rule_id}": Entry(),

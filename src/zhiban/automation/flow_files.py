@@ -56,13 +56,19 @@ def _short(part: Mapping[str, Any], registry: Mapping[str, type], names: Names) 
 
 def from_yaml(text: str, names: Names) -> list[FlowInFile]:
     """The flows of a file. Raises BadYaml, BadRuleFile, BadDefinition."""
+    return [read_flow(one, names) for one in entries(text)]
+
+
+def entries(text: str) -> list[dict[str, Any]]:
+    """What a file holds, each for `read_flow`. Raises BadYaml, BadRuleFile."""
     told = plain_values(text)
     if not isinstance(told, list) or not all(isinstance(one, dict) for one in told):
         raise BadRuleFile("A file of flows is a list, each flow with a name and what it asks.")
-    return [_flow(one, names) for one in told]
+    return told
 
 
-def _flow(told: dict[str, Any], names: Names) -> FlowInFile:
+def read_flow(told: dict[str, Any], names: Names) -> FlowInFile:
+    """One of them. Raises BadRuleFile, BadDefinition."""
     if unknown := [key for key in told if key not in _KEYS]:
         raise BadRuleFile(f'A flow has no field "{unknown[0]}"; it has {_KNOWN}.')
     name, enabled = str(told.get("name") or ""), told.get("enabled", False)

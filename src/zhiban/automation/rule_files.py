@@ -73,16 +73,22 @@ def _short(part: Mapping[str, Any], names: Names) -> dict[str, Any]:
 
 def from_yaml(text: str, names: Names) -> list[RuleInFile]:
     """The rules of a file. Raises BadYaml, BadRuleFile, BadDefinition."""
+    return [read_rule(one, names) for one in entries(text)]
+
+
+def entries(text: str) -> list[dict[str, Any]]:
+    """What a file holds, each for `read_rule`. Raises BadYaml, BadRuleFile."""
     found = plain_values(text)
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise BadRuleFile("A file of rules is a list, each with name, when, if and then.")
-    return [_read(one, names) for one in found]
+    return found
 
 
 _KEYS = {"name", "enabled", "stops", "when", "after", "if", "then"}
 
 
-def _read(told: Mapping[str, Any], names: Names) -> RuleInFile:
+def read_rule(told: Mapping[str, Any], names: Names) -> RuleInFile:
+    """One of them. Raises BadRuleFile, BadDefinition."""
     unknown = sorted(str(key) for key in told.keys() - _KEYS)
     if unknown:
         raise BadRuleFile(f'A rule has no field "{unknown[0]}"; it has name, enabled, stops, when, after, if and then.')

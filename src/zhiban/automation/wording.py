@@ -115,3 +115,7 @@ class RuleWording:
 
     def _called(self, names: Mapping[int, str], id_: int) -> str:
         return names.get(id_) or self.texts("已删除的一项")
+
+
+# What becomes of an entry of a file that is taken over.
+OUTCOME_WORDS = {"added": mark("新建"), "changed": mark("更新"), "same": mark("不变"), "refused": mark("做不了")}

@@ -13,8 +13,10 @@ from zhiban.automation.definition import BadDefinition
 from zhiban.automation.flow_definition import load_flow
 from zhiban.automation.flow_files import from_yaml, to_yaml
 from zhiban.automation.flow_queries import FlowRow
+from zhiban.automation.taking_over import try_flows
 from zhiban.automation.wording import RuleWording
 from zhiban.cli.app import AsJson, Exit, _, command, flows, say, settings, show_json, show_table
+from zhiban.cli.entries import say_entries
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.events import SYSTEM
 from zhiban.kit.errors import Misconfigured, NotFound
@@ -84,11 +86,12 @@ async def import_(
     except UnicodeDecodeError as error:
         raise Misconfigured(f"{file} is not a UTF-8 text file.") from error
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
-        wanted = from_yaml(text, await queries.names(tx))
-        if not check:
-            added, changed = await service.adopt_flows(tx, wanted, by=SYSTEM, now=app.clock.now())
-    if check:
-        say(_("没有错误：{n}个流程", n=len(wanted)))
-    else:
-        say(_("新建{added}个，更新{changed}个", added=added, changed=changed))
+        names, now = await queries.names(tx), app.clock.now()
+        if check:
+            entries = await try_flows(
+                tx, text, RuleWording(_, names), told=lambda e: _.error(e.sentence), by=SYSTEM, now=now
+            )
+            return say_entries(entries)
+        added, changed = await service.adopt_flows(tx, from_yaml(text, names), by=SYSTEM, now=now)
+    say(_("新建{added}个，更新{changed}个", added=added, changed=changed))
     return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,11 +18,13 @@ from zhiban.automation.definition import BadDefinition, load_definition
 from zhiban.automation.models import RuleRow
 from zhiban.automation.rehearsal import CONVERSATIONS, rehearse, remarks
 from zhiban.automation.rule_files import files_named, from_yaml, to_yaml
-from zhiban.automation.wording import Names, RuleWording
+from zhiban.automation.taking_over import FileEntry, try_rules
+from zhiban.automation.wording import RuleWording
 from zhiban.cli.app import AsJson, Exit, _, command, err, rules, say, settings, show_json, show_table
+from zhiban.cli.entries import say_entries
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.container import App
-from zhiban.conversations.action_files import ActionFile, add_action_file
+from zhiban.conversations.action_files import add_action_file
 from zhiban.conversations.draft_files import LARGEST, StoredContent
 from zhiban.events import SYSTEM
 from zhiban.kit.db import Transaction
@@ -157,14 +160,6 @@ def beside(file: Path) -> Path:
     return file.with_name(file.name + ".files")
 
 
-def _with_files(known: Names, brought: Sequence[StoredContent]) -> Names:
-    """As if these files were here already."""
-    made_up = {
-        2**60 + n: ActionFile(2**60 + n, one.filename, "", one.size, one.sha256) for n, one in enumerate(brought)
-    }
-    return replace(known, files={**known.files, **made_up})
-
-
 async def _brought(app: App, workspace_id: int, path: Path, name: str, sha256: str, *, keep: bool) -> StoredContent:
     """A file that came with rules, put into the store if it is to be kept. Raises Misconfigured where it is another."""
     with path.open("rb") as source:
@@ -198,16 +193,32 @@ async def import_(
             for name, sha256 in dict.fromkeys(files_named(text))
             if sha256 not in here and DIGEST.fullmatch(sha256) and (beside(file) / sha256).is_file()
         ]
-        if check:
-            wanted = from_yaml(text, _with_files(known, brought))
-        else:
-            async with app.database.transaction(workspace_id) as tx:
+        now, entries = app.clock.now(), []
+        async with app.database.transaction(workspace_id) as tx:
+            if check:
+                entries = await _tried(tx, text, brought, now=now)
+            else:
                 for one in brought:
-                    await add_action_file(tx, one, by=None, now=app.clock.now())
+                    await add_action_file(tx, one, by=None, now=now)
                 wanted = from_yaml(text, await queries.names(tx))
-                added, changed = await service.adopt(tx, wanted, by=SYSTEM, now=app.clock.now())
+                added, changed = await service.adopt(tx, wanted, by=SYSTEM, now=now)
     if check:
-        say(_("没有错误：{n}条规则", n=len(wanted)))
-    else:
-        say(_("新建{added}条，更新{changed}条", added=added, changed=changed))
+        return say_entries(entries)
+    say(_("新建{added}条，更新{changed}条", added=added, changed=changed))
     return None
+
+
+async def _tried(tx: Transaction, text: str, brought: Sequence[StoredContent], *, now: datetime) -> list[FileEntry]:
+    """What the file would change; the files beside it are here for as long as it is tried."""
+    with suppress(_TriedOnly):
+        async with tx.savepoint():
+            for one in brought:
+                await add_action_file(tx, one, by=None, now=now)
+            words = RuleWording(_, await queries.names(tx))
+            entries = await try_rules(tx, text, words, told=lambda e: _.error(e.sentence), by=SYSTEM, now=now)
+            raise _TriedOnly
+    return entries
+
+
+class _TriedOnly(Exception):
+    """What was tried is undone."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from zhiban.cli.app import AsJson, _, command, say, settings, show_json, show_table, snippets
+from zhiban.automation.taking_over import try_snippets
+from zhiban.cli.app import AsJson, Exit, _, command, say, settings, show_json, show_table, snippets
+from zhiban.cli.entries import say_entries
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.conversations import snippets as kept
 from zhiban.conversations.snippet_files import read, written
@@ -80,15 +82,21 @@ async def export(
 async def import_(
     file: Annotated[Path, typer.Argument(help=_("YAML或CSV文件"), exists=True, dir_okay=False)],
     agent: Of = None,
-) -> None:
+    check: Annotated[bool, typer.Option("--check", help=_("只检查"))] = False,
+) -> Exit | None:
     try:
-        wanted = read(file.read_text("utf-8"), as_csv=_is_csv(file))
+        text = file.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise Misconfigured(f"{file} is not a UTF-8 text file.") from error
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
-        owner_id = await _owner(tx, agent)
-        added, changed = await kept.adopt_snippets(tx, wanted, owner_id=owner_id, by=SYSTEM, now=app.clock.now())
+        owner_id, now, as_csv = await _owner(tx, agent), app.clock.now(), _is_csv(file)
+        if check:
+            how: dict[str, Any] = {"as_csv": as_csv, "owner_id": owner_id, "by": SYSTEM, "now": now}
+            return say_entries(await try_snippets(tx, text, told=lambda e: _.error(e.sentence), **how))
+        wanted = read(text, as_csv=as_csv)
+        added, changed = await kept.adopt_snippets(tx, wanted, owner_id=owner_id, by=SYSTEM, now=now)
     say(_("新建{added}条，更新{changed}条", added=added, changed=changed))
+    return None
 
 
 def _is_csv(file: Path | None) -> bool:

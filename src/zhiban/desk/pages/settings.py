@@ -20,6 +20,7 @@ from zhiban.desk.pages import (
     tokens,
     tracker_apps,
     trackers,
+    yaml_files,
 )
 from zhiban.desk.settings_page import ChannelSetup, RecentChecks
 from zhiban.notifications.jobs import NotifierRegistry
@@ -45,6 +46,7 @@ def install(app: FastAPI, setup: ChannelSetup, registry: NotifierRegistry, maile
     add_routes(app, router)
     for each in PAGES:
         add_routes(app, each.router)
+    add_routes(app, yaml_files.router)
 
 
 @router.get("/settings")

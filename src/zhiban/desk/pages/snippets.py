@@ -18,6 +18,7 @@ from zhiban.kit.errors import Conflict
 from zhiban.kit.pinyin import initials
 from zhiban.people.auth import CurrentAgent
 from zhiban.people.ownership import check_may_keep, may_keep
+from zhiban.people.permissions import Permission
 from zhiban.people.service import SignedInAgent
 from zhiban.web.security import same_origin
 
@@ -85,6 +86,7 @@ class _SnippetsPage(FormPage):
             longest=snippets.LONGEST_NAME,
             longest_text=snippets.LONGEST_TEXT,
             shares=may_keep(self.agent, None),
+            answers=self.access.may(Permission.ANSWER),
             trouble=trouble,
             **{"typed": NOTHING_TYPED, **values},
         )
