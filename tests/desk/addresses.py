@@ -124,6 +124,8 @@ ADDRESSES: dict[str, Entry] = {
     "GET /conversations/{conversation_id}": Entry(),
     "GET /conversations/{conversation_id}/live": Entry(),
     "GET /conversations/{conversation_id}/snippets": Entry(),
+    "POST /conversations/{conversation_id}/viewing": Entry(),
+    "POST /conversations/{conversation_id}/left": Entry(),
     "GET /conversations/{conversation_id}/knowledge": Entry("agents"),
     "GET /conversations/{conversation_id}/knowledge/{article_id}": Entry("agents"),
     "GET /conversations/{conversation_id}/suggestion": Entry(),

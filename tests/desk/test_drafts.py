@@ -56,6 +56,26 @@ async def heard(stream: aiohttp.StreamReader) -> dict[str, object]:
         return dict(json.loads((await stream.readline()).removeprefix(b"data: ")))
 
 
+async def test_colleagues_who_have_it_open_see_each_other(site: Site) -> None:
+    lin, chen = [await site.signed_in(who) for who in ("linxiao", "chenmo")]
+    zhou = site.seed.conversations["周予安"]
+    here = f"/conversations/{zhou}"
+    assert "也开着" not in (await lin.post(f"{here}/viewing")).text
+    async with listening(lin) as hers:
+        assert "林晓也开着这个会话" in (await chen.post(f"{here}/viewing")).text
+        assert await heard(hers) == {"conversation": zhou, "typing": [], "viewing": True}
+        assert "陈默也开着这个会话" in (await lin.post(f"{here}/viewing")).text
+        await chen.post(f"{here}/viewing")  # again and again, which is no news
+        assert "陈默也开着这个会话" in (await lin.get(here)).text
+        await chen.post(f"{here}/left")
+        assert await heard(hers) == {"conversation": zhou, "typing": [], "viewing": True}
+        assert "也开着" not in (await lin.post(f"{here}/viewing")).text
+    await chen.post(f"{here}/viewing")
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        await tx.run("update conversation_viewer set seen_at = seen_at - interval '1 minute'")
+    assert "也开着" not in (await lin.post(f"{here}/viewing")).text  # closed without a word
+
+
 async def test_colleagues_who_see_a_conversation_hear_who_types_in_it_and_that_it_ended(site: Site) -> None:
     lin, chen, suhe = [await site.signed_in(who) for who in ("linxiao", "chenmo", "suhe")]
     zhou, ma = (site.seed.conversations[name] for name in ("周予安", "马骁"))

@@ -50,6 +50,13 @@ async def test_a_colleague_who_comes_and_goes_is_seen_at_once(site: Site, visit:
     await expect(colleague).to_contain_text("忙碌")
     await expect(page.locator("#menu-owner")).to_have_attribute("open", "")
 
+    # Who has it open stands in its head, without a reload.
+    viewers, here = page.locator("#viewers"), f"/conversations/{site.seed.conversations['周予安']}"
+    await other.post(f"{here}/viewing")
+    await expect(viewers).to_contain_text("也开着这个会话：陈默")
+    await other.post(f"{here}/left")
+    await expect(viewers).to_be_empty()
+
     # What they type is told while they do; it ends when they send it, and by itself when they go away.
     zhou, line = site.seed.conversations["周予安"], page.locator("#typing")
     await other.post(f"/conversations/{zhou}/draft", {"text": "我来查一下", "mode": "note"})

@@ -33,6 +33,7 @@ from zhiban.conversations.list_models import ROWS, ListView, OwnIds, Queue, Sort
 from zhiban.conversations.retention import forgotten_in
 from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.conversations.surveys import ratings_of
+from zhiban.conversations.viewers import viewers_besides
 from zhiban.desk import channel_limits, views
 from zhiban.desk.checks import chrome_of
 from zhiban.desk.group_view import GroupView
@@ -237,6 +238,7 @@ class DeskRequest:
             fields=tuple(await conversation_fields(tx)),
             attributes=await attributes_of(tx, conversation_id),
             contact_labels=await contact_labels(tx, head.contact_id),
+            viewers=await viewers_besides(tx, conversation_id, agent_id=self.agent.id, now=now),
             tickets=tuple(await tickets_about(tx, self.access, conversation_id)),
             asked=tuple(await open_drafts(tx, conversation_id, now=now)),
             group=await self._group(tx, head) if head.kind == "group" else None,

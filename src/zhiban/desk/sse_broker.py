@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from functools import lru_cache
 
 from zhiban.conversations.access import ChangedConversation, changed_conversations
-from zhiban.conversations.topics import CONVERSATION_CHANGED, DRAFT_CHANGED
+from zhiban.conversations.topics import CONVERSATION_CHANGED, DRAFT_CHANGED, VIEWERS_CHANGED
 from zhiban.desk.typing_notices import TypingNotice, TypingNotices
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
@@ -53,7 +53,7 @@ class Subscriber:
         self.presence = False  # whether somebody came or went
         self.notified = False  # whether its agent was told something, or has read it elsewhere
         self.tickets = False  # whether a ticket changed
-        self.typing: dict[int, str] = {}  # events that say who types, by conversation
+        self.typing: dict[tuple[int, bool], str] = {}  # events that say who types, and that others came or went
         self.lost = False  # whether something could not be told: the browser has to come back and ask
         self.changed = asyncio.Event()
 
@@ -69,7 +69,7 @@ class Subscriber:
 
     def tell_typing(self, notice: TypingNotice) -> None:
         if self.access.sees(notice.inbox_id):
-            self.typing[notice.conversation_id] = notice.frame(self.access.agent_id)
+            self.typing[notice.conversation_id, notice.viewing] = notice.frame(self.access.agent_id)
             self.changed.set()
 
 
@@ -87,6 +87,7 @@ class SseBroker:
         self.closers: list[Callable[[], None]] = []  # others who keep requests open
         pubsub.subscribe(CONVERSATION_CHANGED, self._heard)
         pubsub.subscribe(DRAFT_CHANGED, self._draft_changed)
+        pubsub.subscribe(VIEWERS_CHANGED, self._viewers_changed)
         pubsub.subscribe(SESSIONS, self._sessions_ended)
         pubsub.subscribe(PRESENCE, self._presence_changed)
         pubsub.subscribe(NOTIFIED, self._notified)
@@ -136,6 +137,10 @@ class SseBroker:
     def _draft_changed(self, workspace_id: int, conversation_id: int) -> None:
         if workspace_id in self._subscribers:
             self._typing.draft_changed(workspace_id, conversation_id)
+
+    def _viewers_changed(self, workspace_id: int, conversation_id: int) -> None:
+        if workspace_id in self._subscribers:
+            self._typing.viewers_changed(workspace_id, conversation_id)
 
     def _tell_typing(self, workspace_id: int, notice: TypingNotice) -> None:
         for subscriber in self._subscribers.get(workspace_id, ()):

@@ -1,4 +1,4 @@
-"""Which colleagues are typing where: looked up for everybody of a process when a draft changes, and told at a pace."""
+"""Which colleagues type where, and that others came or went: looked up for everybody of a process, told at a pace."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ class TypingNotice:
     conversation_id: int
     inbox_id: int
     typists: tuple[Typist, ...]
+    viewing: bool = False  # whether somebody opened or left it
 
     def frame(self, agent_id: int) -> str:
         """The server-sent event for this agent, who knows what they do themselves."""
         others = [{"name": one.name, "mode": one.mode} for one in self.typists if one.agent_id != agent_id]
-        data = json.dumps({"conversation": self.conversation_id, "typing": others})
+        viewing = {"viewing": True} if self.viewing else {}
+        data = json.dumps({"conversation": self.conversation_id, "typing": others, **viewing})
         return f"event: typing\ndata: {data}\n\n"
 
 
@@ -60,6 +62,7 @@ class TypingNotices:
         self._clock = clock
         self._tell = tell
         self._changed: dict[int, set[int]] = {}  # conversations to look at, by workspace
+        self._viewed: dict[int, set[int]] = {}  # of those, where somebody came or went
         self._looking: dict[int, asyncio.Task[None]] = {}
         self._told: dict[tuple[int, int], _LastTold] = {}  # by workspace and conversation
 
@@ -67,6 +70,10 @@ class TypingNotices:
         self._changed.setdefault(workspace_id, set()).add(conversation_id)
         if workspace_id not in self._looking:
             self._looking[workspace_id] = asyncio.create_task(self._look(workspace_id), name="who types")
+
+    def viewers_changed(self, workspace_id: int, conversation_id: int) -> None:
+        self._viewed.setdefault(workspace_id, set()).add(conversation_id)
+        self.draft_changed(workspace_id, conversation_id)
 
     def close(self) -> None:
         for task in self._looking.values():
@@ -88,14 +95,14 @@ class TypingNotices:
         async with self._database.transaction(workspace_id) as tx:
             found = await typists(tx, ids, since=self._clock.now() - TYPES_FOR)
             places = await changed_conversations(tx, ids)
-        at = asyncio.get_running_loop().time()
+        at, viewed = asyncio.get_running_loop().time(), self._viewed.pop(workspace_id, set())
         old = at - TYPES_FOR.total_seconds()
         self._told = {key: told for key, told in self._told.items() if max(told.at.values(), default=0.0) > old}
         notices = []
         for place in places:
             here = tuple(one for one in found if one.conversation_id == place.id)
             told, typing = self._told.setdefault((workspace_id, place.id), _LastTold()), {one.agent_id for one in here}
-            if told.is_news(typing, at):
+            if told.is_news(typing, at) or place.id in viewed:
                 told.told(typing, at)
-                notices.append(TypingNotice(place.id, place.inbox_id, here))
+                notices.append(TypingNotice(place.id, place.inbox_id, here, place.id in viewed))
         return notices

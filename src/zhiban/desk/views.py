@@ -29,6 +29,7 @@ from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.conversations.retention import Forgotten
 from zhiban.conversations.sending import UNCONFIRMED
 from zhiban.conversations.surveys import RatingLine
+from zhiban.conversations.viewers import ConversationViewer
 from zhiban.desk.channel_limits import ReplyAllowance, TakenFiles
 from zhiban.desk.group_view import GroupView
 from zhiban.desk.kinds import ContentView, content_view
@@ -179,6 +180,7 @@ class ThreadView:
     fields: tuple[ContactField, ...] = ()  # what can be filled in of the conversation
     attributes: Mapping[str, str] = field(default_factory=dict)  # and what is
     contact_labels: tuple[int, ...] = ()
+    viewers: tuple[ConversationViewer, ...] = ()  # the others who have it open
 
     @property
     def filled_in(self) -> int:

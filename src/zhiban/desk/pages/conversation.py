@@ -34,6 +34,7 @@ from zhiban.desk.pages import (
     suggestion,
     ticket_drafts,
     transcript,
+    viewers,
     workspaces,
 )
 from zhiban.desk.pages import bulk as bulk_pages
@@ -86,6 +87,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, contact.router)
     add_routes(app, blocking.router)
     add_routes(app, transcript.router)
+    add_routes(app, viewers.router)
     add_routes(app, ticket_drafts.router)
     add_routes(app, notification_pages.router)
     add_routes(app, workspaces.router)

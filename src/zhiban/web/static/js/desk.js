@@ -12,6 +12,7 @@ import * as quotes from "./quotes.js";
 import * as assist from "./assist.js";
 import * as pick from "./pick.js";
 import * as typing from "./typing.js";
+import * as viewers from "./viewers.js";
 
 const html = document.documentElement;
 const NEAR = 80;
@@ -74,6 +75,7 @@ function opened(before = 0) {
   toEnd();
   composer.opened(before);
   typing.show();
+  viewers.look();
   showCurrent();
   if (!id) return;
   if (innerWidth > 760) composer.area()?.focus({ preventScroll: true });
@@ -242,6 +244,7 @@ clips.start();
 quotes.start(jump);
 assist.start();
 typing.start();
+viewers.start();
 opened();
 countInTitle();
 announce();
