@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -55,6 +56,12 @@ async def furnish(tx: Transaction, desk: Desk, other_inbox: int) -> dict[str, in
         worn = [names[name] for name, every in (("退款", 3), ("催单", 4), ("删了", 5)) if number % every == 0]
         await label_contact_of(tx, state.id, add=worn, by=lin, now=at)
         await service.set_priority(tx, state.id, priority=Priority(number % 5), by=lin, now=at)
+        phone = {"phone": f"138{number}" if number % 2 else str(number)} if number % 3 else {}
+        await tx.run(
+            "update contact set name = %(name)s, remark = %(remark)s, attributes = %(phone)s::jsonb where id = %(id)s",
+            name="" if number == 4 else f"wm{number}", remark="W m19" if number == 5 else "", phone=json.dumps(phone),
+            id=state.contact_id,
+        )  # fmt: skip
         await tx.run(
             "update conversation set cycle = %(cycle)s, inbox_id = %(inbox)s, "
             "waiting_since = case when %(gone)s then null else waiting_since end where id = %(id)s",
@@ -88,6 +95,16 @@ CONDITIONS: list[dict[str, Any]] = [
     {"kind": "group", "match": "any", "conditions": []},
 ]  # fmt: skip
 
+# Apart: an agent has forty views at most.
+OF_CONTACTS: list[dict[str, Any]] = [
+    *({"kind": "channel", "operator": operator, "channels": ["wecom"]} for operator in ("any_of", "none_of")),
+    {"kind": "channel", "channels": ["webhook"]},
+    *({"kind": "contact_name", "operator": operator, "values": ["Ｗ M1", "9"]}
+      for operator in ("equal", "not_equal", "contains", "not_contains", "starts_with", "present", "not_present")),
+    *({"kind": "contact_attribute", "name": "phone", "operator": operator, "values": ["138", "20"]}
+      for operator in ("equal", "contains", "not_contains", "starts_with", "present", "not_present", "greater")),
+]  # fmt: skip
+
 
 def holds(condition: ViewCondition, facts: RuleFacts, me: int) -> bool:
     """As rules decide, and by hand what only views have."""
@@ -101,7 +118,8 @@ def holds(condition: ViewCondition, facts: RuleFacts, me: int) -> bool:
             return condition.holds(facts)
 
 
-async def test_a_list_finds_what_the_conditions_say(desk: Desk) -> None:
+@pytest.mark.parametrize("conditions", [CONDITIONS, OF_CONTACTS], ids=["of conversations", "of contacts"])
+async def test_a_list_finds_what_the_conditions_say(desk: Desk, conditions: list[dict[str, Any]]) -> None:
     other = await open_inbox(desk.database, desk.workspace_id, public_id="other", name="别处")
     async with desk.database.transaction(desk.workspace_id) as tx:
         names = await furnish(tx, desk, other.inbox_id)
@@ -120,7 +138,7 @@ async def test_a_list_finds_what_the_conditions_say(desk: Desk) -> None:
                 return [known(one) for one in value]
             return names.get(value, value) if isinstance(value, str) else value
 
-        groups = [load_view({"match": "all", "conditions": [known(one)]}) for one in CONDITIONS]
+        groups = [load_view({"match": "all", "conditions": [known(one)]}) for one in conditions]
         ids = []
         for number, group in enumerate(groups):
             owner = desk.lin if number < 20 else None

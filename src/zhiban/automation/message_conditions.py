@@ -12,6 +12,7 @@ from zhiban.automation.condition_fields import (
     IS_LABELS,
     LANGUAGES,
     MESSAGE_KINDS,
+    Bind,
     Language,
     MessageAuthor,
     MessageKind,
@@ -20,6 +21,7 @@ from zhiban.automation.condition_fields import (
     check_wanted,
     said_of,
     value_of,
+    value_sql,
 )
 from zhiban.automation.facts import RuleFacts
 from zhiban.automation.operators import (
@@ -34,6 +36,7 @@ from zhiban.automation.operators import (
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
 from zhiban.kit.i18n import mark
+from zhiban.people.contacts import contact_sql
 
 
 @rule_part
@@ -69,6 +72,10 @@ class ContactAttributeCondition(RulePart):
 
     def holds(self, facts: RuleFacts) -> bool:
         return value_holds(self.operator, self.values, self.seen(facts), now=facts.now)
+
+    def sql(self, bind: Bind) -> str:
+        value = contact_sql(f"p.attributes ->> {bind(self.name)}::text")
+        return value_sql(self.operator, value, self.values, bind)
 
     def seen(self, facts: RuleFacts) -> object:
         return (facts.contact.attributes or {}).get(self.name)

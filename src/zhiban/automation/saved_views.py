@@ -13,14 +13,18 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, TypeAdapter, ValidationError
 
-from zhiban.automation.condition_fields import Bind
+from zhiban.automation.condition_fields import Bind, WordList, check_wanted, value_of, value_sql
 from zhiban.automation.contact_label_conditions import ContactLabelCondition
 from zhiban.automation.definition import BadDefinition, bad_definition
+from zhiban.automation.facts import RuleFacts
 from zhiban.automation.field_names import check_field_names
+from zhiban.automation.message_conditions import ContactAttributeCondition
+from zhiban.automation.operators import text_holds
 from zhiban.automation.parts import GroupPart, RulePart, rule_part
 from zhiban.automation.state_conditions import (
     AssigneeCondition,
     AttributeCondition,
+    ChannelCondition,
     InboxCondition,
     LabelCondition,
     PriorityCondition,
@@ -36,6 +40,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
+from zhiban.people.contacts import contact_sql
 from zhiban.people.ownership import clean_name, in_turn
 
 LONGEST_NAME = 30  # characters
@@ -56,6 +61,32 @@ class AssignedToMeCondition(RulePart):
         return words.texts("由我处理")
 
 
+@rule_part
+class ContactNamedCondition(RulePart):
+    """What the contact is called, without the patterns that rules may ask for: no index limits what they cost."""
+
+    operator: Literal["equal", "not_equal", "contains", "not_contains", "starts_with", "present", "not_present"] = (
+        "contains"
+    )
+    values: WordList = ()
+    kind: Literal["contact_name"] = "contact_name"
+
+    def __post_init__(self) -> None:
+        check_wanted(self.operator, self.values)
+
+    def holds(self, facts: RuleFacts) -> bool:
+        return text_holds(self.operator, self.values, facts.contact.name)
+
+    def sql(self, bind: Bind) -> str:
+        name = f"coalesce({contact_sql(NAME_SHOWN)}, '')"
+        return value_sql(self.operator, name, self.values, bind)
+
+    def label(self, words: RuleWording) -> str:
+        return value_of(words, self.operator, words.texts("联系人的名字"), self.values)
+
+
+NAME_SHOWN = "coalesce(nullif(p.remark, ''), p.name)"
+
 SingleViewCondition = (
     AssignedToMeCondition
     | AssigneeCondition
@@ -67,6 +98,9 @@ SingleViewCondition = (
     | ReturningCondition
     | AttributeCondition
     | InboxCondition
+    | ChannelCondition
+    | ContactNamedCondition
+    | ContactAttributeCondition
 )
 VIEW_CONDITIONS: dict[str, type[SingleViewCondition]] = {
     one.__dataclass_fields__["kind"].default: one for one in get_args(SingleViewCondition)

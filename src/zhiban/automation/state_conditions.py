@@ -34,6 +34,7 @@ from zhiban.automation.operators import (
 )
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
+from zhiban.channels.inboxes import inboxes_of_kinds_sql
 from zhiban.kit.i18n import mark
 
 
@@ -136,6 +137,10 @@ class ChannelCondition(RulePart):
 
     def seen(self, facts: RuleFacts) -> object:
         return facts.conversation.channel
+
+    def sql(self, bind: Bind) -> str:
+        found = "c.inbox_id in " + inboxes_of_kinds_sql(f"{bind(list(self.channels))}::text[]")
+        return f"not {found}" if self.operator == "none_of" else found
 
     def label(self, words: RuleWording) -> str:
         return said_of(words, IS_LABELS, self.operator, mark("渠道"), words.channels(self.channels))

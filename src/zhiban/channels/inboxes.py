@@ -306,3 +306,8 @@ async def working_connections(tx: Transaction) -> list[int]:
     return await tx.values(
         "select id from connection where part = 'channel' and broken is null and removed_at is null order by id"
     )
+
+
+def inboxes_of_kinds_sql(kinds: str) -> str:
+    """SQL for the ids of the inboxes of these kinds, a text[] of SQL."""
+    return f"(select i.id from inbox i where i.kind = any({kinds}))"

@@ -84,7 +84,10 @@ VIEW_CONDITION_LABELS: Mapping[str, str] = {
             "waiting",
             "returning",
             "inbox",
+            "channel",
             "attribute",
+            "contact_name",
+            "contact_attribute",
         )
     },
 }
