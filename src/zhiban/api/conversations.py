@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -47,6 +48,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 }
 
 
+@cache  # describing what an endpoint takes is most of the time that an application needs to be mounted
 def router(*, limits_of: LimitsOf) -> APIRouter:
     """The endpoints. `limits_of` says what the channel of an inbox takes."""
     routes = APIRouter(prefix="/api", tags=["conversations"], responses=TROUBLES)

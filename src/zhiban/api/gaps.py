@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query
@@ -175,6 +176,7 @@ class ClosingIn(BaseModel):
     )
 
 
+@cache  # describing what an endpoint takes is most of the time that an application needs to be mounted
 def router() -> APIRouter:
     """The endpoints of gaps. Who asked and what people wrote needs the right to write, as it is not only knowledge."""
     routes = APIRouter(prefix="/api", tags=["knowledge"], responses=TROUBLES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query
@@ -128,6 +129,7 @@ class WordingPage(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"wordings": [_WORDING], "next_before": None}]})
 
 
+@cache  # describing what an endpoint takes is most of the time that an application needs to be mounted
 def router() -> APIRouter:
     """The endpoints."""
     routes = APIRouter(prefix="/api", tags=["knowledge"], responses=TROUBLES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from functools import cache
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -177,6 +178,7 @@ class ReportOut(BaseModel):
     )
 
 
+@cache  # describing what an endpoint takes is most of the time that an application needs to be mounted
 def router() -> APIRouter:
     """The endpoint of reports."""
     routes = APIRouter(prefix="/api", tags=["reports"], responses=TROUBLES)

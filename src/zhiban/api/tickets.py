@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -61,6 +62,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 }
 
 
+@cache  # describing what an endpoint takes is most of the time that an application needs to be mounted
 def router(*, texts: Texts) -> APIRouter:
     """The endpoints. `texts` are the installation's words, for issues, and its zone, for days."""
     routes = APIRouter(prefix="/api", tags=["tickets"], responses=TROUBLES)
