@@ -117,6 +117,10 @@ class LlmSimulator:
         body = await self._received(request)
         if (refusal := self._refused(request)) is not None:
             return refusal
+        # What a refused request asked for is not said, and waits for the next.
+        words_wait = bool(self.script) and not isinstance(self.script[0], ModelFault)
+        if words_wait and (refusal := self._unknown_form(body)) is not None:
+            return refusal
         step = self.script.popleft() if self.script else self.always
         if isinstance(step, ModelFault):
             self.counts[f"fault:{step}"] += 1
