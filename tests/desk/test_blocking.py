@@ -17,6 +17,8 @@ from tests.desk.test_command import do
 from tests.desk.test_contact import contact_of
 from tests.desk.test_groups import talks
 from tests.twin import open_inbox
+from zhiban.conversations.ingest import ingest
+from zhiban.ports import IncomingMessage, Kind, SenderRole
 
 PICTURES = os.environ.get("ZHIBAN_PICTURES", "")
 
@@ -95,15 +97,13 @@ async def test_the_page_of_a_contact_blocks_and_unblocks_them_and_merging_asks_f
 
 async def test_who_sees_some_of_their_inboxes_alone_blocks_nobody(site: Site) -> None:
     """It would resolve what is kept from them."""
-    zhou, ma = await contact_of(site, "周予安"), site.seed.conversations["马骁"]
-    other = await open_inbox(site.seed.database, site.seed.workspace_id, public_id="other", name="别处")
+    now, who = site.seed.clock.now(), site.seed.threads["周予安"]
+    other = await open_inbox(
+        site.seed.database, site.seed.workspace_id, channel=site.seed.inbox.kind, public_id="other", name="别处"
+    )
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:
-        await tx.run(
-            "update conversation set inbox_id = %(inbox)s, contact_id = %(contact)s where id = %(id)s",
-            inbox=other.inbox_id,
-            contact=zhou,
-            id=ma,
-        )
+        elsewhere = IncomingMessage("elsewhere", who, who, SenderRole.CONTACT, Kind.TEXT, "在吗", now)
+        await ingest(tx, other, [elsewhere], now=now, process_id=1)
         await tx.run(
             "update agent set inbox_ids = %(ids)s where id = %(id)s",
             ids=[site.seed.inbox.inbox_id],
@@ -113,7 +113,11 @@ async def test_who_sees_some_of_their_inboxes_alone_blocks_nobody(site: Site) ->
     refused = await chen.post(f"/conversations/{site.seed.conversations['周予安']}/block", hx_request="true")
     assert (refused.status, "您看不到的收件箱" in refused.text) == (409, True)
     assert (await standing(site, "周予安"))[1] is False
-    assert (await standing(site, "马骁"))[1] is False
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        theirs = await tx.values(
+            "select muted_at from conversation where contact_id = %(id)s", id=await contact_of(site, "周予安")
+        )
+    assert theirs == [None, None]
 
 
 async def test_a_group_is_not_blocked_and_a_member_is_on_their_page(site: Site) -> None:

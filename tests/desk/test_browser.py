@@ -12,6 +12,8 @@ from playwright.async_api import Page, Route, expect
 
 from tests.browser import Visit, holds
 from tests.desk.conftest import Site
+from zhiban.conversations.sending import SendRejected
+from zhiban.ports import Refusal
 
 pytestmark = pytest.mark.browser
 
@@ -300,8 +302,8 @@ async def test_every_text_has_contrast_and_every_control_a_name(
     site: Site, enter: Visit, visit: Visit, *, dark: bool
 ) -> None:
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:
-        ids = await site.seed.replies(tx, "周予安", "没有发出去的一句", by="林晓", at=site.seed.clock.now())
-        await tx.run("update message set state = 'failed', failure = 'blocked' where id = %(id)s", id=ids[0])
+        blocked = SendRejected(Refusal.BLOCKED, 0)
+        await site.seed.replies(tx, "周予安", "没有发出去的一句", by="林晓", at=site.seed.clock.now(), outcome=blocked)
     page = await visit(site.url + "/login", dark=dark)
     assert await page.evaluate(CONTRAST) == []
     page = await enter(dark=dark)

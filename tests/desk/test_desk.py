@@ -111,21 +111,18 @@ async def test_a_reply_is_queued_once_whatever_the_network_does(site: Site) -> N
 
 
 async def test_a_closed_window_says_why_and_leaves_the_note(site: Site) -> None:
-    agent, zhou = await site.signed_in(), site.seed.conversations["周予安"]
+    agent = await site.signed_in()
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:
-        await tx.run(
-            "update conversation set last_incoming_at = %(at)s where id = %(id)s",
-            at=site.seed.clock.now() - timedelta(hours=49),
-            id=zhou,
-        )
-    refused = await agent.post(f"/conversations/{zhou}/replies", {"text": "在吗", "key": "k-2"}, hx_request="true")
+        await site.seed.says(tx, "郑三天", "有人吗", at=site.seed.ago(hours=49))
+    zheng = site.seed.conversations["郑三天"]
+    refused = await agent.post(f"/conversations/{zheng}/replies", {"text": "在吗", "key": "k-2"}, hx_request="true")
     assert refused.status == 409
     assert refused.text == "对方再发来消息之前，平台不允许任何人回复。"
-    page = (await agent.get(f"/conversations/{zhou}")).text
+    page = (await agent.get(f"/conversations/{zheng}")).text
     assert "48小时已过" in page
     assert 'data-mode="note"' in page
-    assert (await agent.post(f"/conversations/{zhou}/notes", {"text": "改打电话"})).status == 204
-    assert "改打电话" in (await agent.get(f"/conversations/{zhou}")).text
+    assert (await agent.post(f"/conversations/{zheng}/notes", {"text": "改打电话"})).status == 204
+    assert "改打电话" in (await agent.get(f"/conversations/{zheng}")).text
 
 
 async def test_resolving_opens_the_next_who_waits_and_can_be_undone(site: Site) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from tests.desk.conftest import Site
+from zhiban.conversations import service as conversations
 from zhiban.events import SYSTEM
 from zhiban.kit.file_store import PostgresFileStore
 from zhiban.people.models import Role
@@ -16,19 +15,15 @@ HERE = "/settings/retention"
 
 async def one_that_is_over(site: Site) -> tuple[int, int]:
     """A conversation of last year with some messages. Returns it, and how many there are."""
-    seed = site.seed
-    id_, then = seed.conversations["马骁"], seed.clock.now() - timedelta(days=400)
+    seed, then = site.seed, site.seed.ago(days=400)
     async with seed.database.transaction(seed.workspace_id) as tx:
-        await tx.run(
-            "update conversation set status = 'resolved', resolved_at = %(then)s, last_activity_at = %(then)s "
-            "where id = %(id)s",
-            then=then,
-            id=id_,
-        )
-        n = await tx.run(
-            "update message set sent_at = %(then)s, state = 'handled' where conversation_id = %(id)s", then=then, id=id_
-        )
-    return id_, n
+        await seed.says(tx, "去年的人", "怎么升级", at=then)
+        await seed.hands_off(tx, "去年的人", at=then)
+        await seed.replies(tx, "去年的人", "看文档第三节", by="林晓", at=then)
+        id_ = seed.conversations["去年的人"]
+        await conversations.resolve(tx, id_, by=seed.by("林晓"), now=then)
+        n = await tx.value("select count(*) from message where conversation_id = %(id)s", id=id_)
+    return id_, int(n)
 
 
 async def test_an_owner_chooses_and_sees_before_what_would_go(site: Site) -> None:

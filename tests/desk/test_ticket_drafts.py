@@ -184,7 +184,7 @@ async def test_nothing_that_may_not_be_used_gets_in(lin: Client, site: Site) -> 
     page = await lin.get(address)
     assert "定格了2条" in page.text
     async with seed.database.transaction(seed.workspace_id) as tx:
-        await tx.run("update message set recalled_at = now(), text = '' where id = %(id)s", id=ids[0])
+        await seed.takes_back(tx, "周予安", int(ids[0]), at=seed.clock.now())
     page = await lin.get(address)
     assert "定格了1条，1条撤回了或不让引用" in page.text
     assert (await lin.post(address, [("title", "x"), ("do", "open")])).status == 422  # nothing is ticked

@@ -19,7 +19,7 @@ async def test_a_transcript_holds_what_was_said_and_no_notes_unless_asked(site: 
     async with seed.database.transaction(seed.workspace_id) as tx:
         await seed.says(tx, "周予安", "<script>alert(1)</script>\n=1+1", at=seed.ago(minutes=1))
         gone = await seed.says(tx, "周予安", "说错了的话", at=seed.ago(minutes=1))
-        await tx.run("update message set recalled_at = now() where id = %(id)s", id=gone)
+        await seed.takes_back(tx, "周予安", gone, at=seed.clock.now())
         await tx.run("update contact set remark = '难缠' where name = '周予安'")
     text = await agent.get(f"/conversations/{zhou}/transcript")
     assert text.status == 200

@@ -17,11 +17,13 @@ from zhiban.conversations import replies, service, transitions
 from zhiban.conversations.ingest import ingest
 from zhiban.conversations.models import Author
 from zhiban.conversations.outbox import QueuedMessage, enqueue
-from zhiban.conversations.sending import SendSucceeded, record_outcome
+from zhiban.conversations.sending import SendOutcome, SendSucceeded, record_outcome
 from zhiban.events import ASSISTANT, Actor
 from zhiban.kit.db import Transaction
 from zhiban.people.contacts import learn_profiles
-from zhiban.ports import Choice, IncomingMessage, Kind, Limits, Profile, SenderRole
+from zhiban.ports import Choice, IncomingMessage, Kind, Limits, Profile, Recalled, SenderRole
+
+SENT = SendSucceeded()
 
 _TURN = """
 insert into turn (workspace_id, conversation_id, question, decision, zone, confidence, citations, started_at,
@@ -127,11 +129,19 @@ class Script:
         )
         await self._delivered(tx, conversation, [one.id for one in result.messages], at=at)
 
-    async def replies(self, tx: Transaction, who: str, text: str, *, by: str, at: datetime) -> list[int]:
-        """An agent replies, having read everything. Returns the messages."""
+    async def takes_back(self, tx: Transaction, who: str, message_id: int, *, at: datetime) -> None:
+        """A contact recalls what they wrote."""
+        external_id = await tx.value("select external_id from message where id = %(id)s", id=message_id)
+        recalled = Recalled(external_id, self.threads[who], SenderRole.CONTACT, at)
+        await ingest(tx, self.inbox, [recalled], now=at, process_id=1)
+
+    async def replies(
+        self, tx: Transaction, who: str, text: str, *, by: str, at: datetime, outcome: SendOutcome = SENT
+    ) -> list[int]:
+        """An agent replies, having read everything; `outcome`: what the vendor makes of it. Returns the messages."""
         conversation, agent_id = self.conversations[who], self.agents[by]
         ids = await replies.reply(tx, conversation, text=text, by=agent_id, limits=self.limits, now=at)
-        await self._delivered(tx, conversation, ids, at=at)
+        await self._delivered(tx, conversation, ids, at=at, outcome=outcome)
         await replies.mark_read(tx, conversation, agent_id=agent_id, message_id=ids[-1])
         return ids
 
@@ -141,7 +151,9 @@ class Script:
     async def hands_off(self, tx: Transaction, who: str, *, at: datetime, reason: str = "asked") -> None:
         await service.hand_off(tx, self.conversations[who], reason=reason, actor=ASSISTANT, now=at)
 
-    async def _delivered(self, tx: Transaction, conversation_id: int, ids: list[int], *, at: datetime) -> None:
+    async def _delivered(
+        self, tx: Transaction, conversation_id: int, ids: list[int], *, at: datetime, outcome: SendOutcome = SENT
+    ) -> None:
         state = await transitions.lock(tx, conversation_id)
         for message in await tx.objects(QueuedMessage, _QUEUED, ids=ids):
-            await record_outcome(tx, self.inbox, state, message, SendSucceeded(), now=at)
+            await record_outcome(tx, self.inbox, state, message, outcome, now=at)
