@@ -54,7 +54,7 @@ class ConversationFacts:
     team_hours: Mapping[str, Any] | None = None
 
 
-_COLUMNS = f"""{transitions.STATE_COLUMNS}, i.kind as channel, c.attributes, i.policy, t.hours,
+_COLUMNS = f"""{transitions.STATE_COLUMNS}, i.kind as channel, i.policy, t.hours as team_hours,
   coalesce(nullif(p.remark, ''), p.name, '') as contact_name, coalesce(p.name, '') as contact_own_name,
   coalesce(p.attributes, '{{}}') as contact_attributes"""
 
@@ -74,28 +74,28 @@ async def conversation_facts(
     tx: Transaction, conversation_id: int, message_id: int | None = None
 ) -> ConversationFacts | None:
     """The conversation, locked, and the message if it has one of this id; None when there is no such conversation."""
-    row = await tx.row(_FACTS, id=conversation_id, message=message_id)
-    return None if row is None else _facts(row)
+    found = await tx.records(_FACTS, id=conversation_id, message=message_id)
+    return _facts(found[0]) if found else None
 
 
 async def latest_conversations(tx: Transaction, *, limit: int) -> list[ConversationFacts]:
     """Those in which something happened last, newest first; not locked."""
-    rows = await tx.rows(
+    rows = await tx.records(
         f"select {_COLUMNS} {_FROM} order by c.last_activity_at desc, c.id desc limit %(limit)s", limit=limit
     )
-    return [_facts((*row, None)) for row in rows]
+    return [_facts(row) for row in rows]
 
 
 async def conversations_since(tx: Transaction, event_id: int, *, limit: int) -> list[ConversationFacts]:
     """Those about which there is a fact from this one on, and those that are open; newest first, not locked."""
-    rows = await tx.rows(
+    rows = await tx.records(
         f"select {_COLUMNS} {_FROM} where c.status = 'open' or c.id in (select conversation_id from event "
         "where id >= %(event)s and conversation_id is not null) "
         "order by c.last_activity_at desc, c.id desc limit %(limit)s",
         event=event_id,
         limit=limit,
     )
-    return [_facts((*row, None)) for row in rows]
+    return [_facts(row) for row in rows]
 
 
 async def messages_of(tx: Transaction, ids: Sequence[int]) -> dict[int, MessageFacts]:
@@ -108,17 +108,18 @@ async def messages_of(tx: Transaction, ids: Sequence[int]) -> dict[int, MessageF
     return {one.id: one for one in found}
 
 
-def _facts(row: Sequence[Any]) -> ConversationFacts:
-    columns = len(transitions.STATE_FIELDS)
-    channel, attributes, policy, team_hours, name, own_name, contact_attributes, *message = row[columns:]
+def _facts(row: Mapping[str, Any]) -> ConversationFacts:
+    message_id = row.get("message_id")
     return ConversationFacts(
-        state=transitions.as_state(row[:columns]),
-        channel=channel,
-        attributes=attributes,
-        contact=ContactFacts(name, own_name, contact_attributes),
-        policy=policy,
-        team_hours=team_hours,
-        message=None if message[0] is None else MessageFacts(*message),
+        state=transitions.state_in(row),
+        channel=row["channel"],
+        attributes=row["attributes"],
+        contact=ContactFacts(row["contact_name"], row["contact_own_name"], row["contact_attributes"]),
+        policy=row["policy"],
+        team_hours=row["team_hours"],
+        message=None
+        if message_id is None
+        else MessageFacts(message_id, row["direction"], row["author"], row["kind"], row["text"]),
     )
 
 

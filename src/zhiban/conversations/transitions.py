@@ -7,7 +7,7 @@ whoever reacts to them (`bootstrap.HANDLERS` and `JOBS`) does so before the comm
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
@@ -244,7 +244,12 @@ async def lock_leased(
 
 def as_state(row: Sequence[Any]) -> ConversationState:
     """A row of STATE_COLUMNS."""
-    values = dict(zip(STATE_FIELDS, row, strict=True))
+    return state_in(dict(zip(STATE_FIELDS, row, strict=True)))
+
+
+def state_in(row: Mapping[str, Any]) -> ConversationState:
+    """The state in a row that has STATE_COLUMNS by name, among others."""
+    values = {name: row[name] for name in STATE_FIELDS}
     values |= {"status": Status(values["status"]), "labels": tuple(values["labels"])}
     values["attributes"] = tuple(sorted(values["attributes"].items()))
     return ConversationState(**values)

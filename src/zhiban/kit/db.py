@@ -48,6 +48,7 @@ class Connection(psycopg.AsyncConnection[Row]):
 
     @property
     def shared(self) -> psycopg.AsyncCursor[Row]:
+        """The cursor of all statements, made with the first."""
         if self._shared is None:
             self._shared = self.cursor(row_factory=tuple_row)
         return self._shared
@@ -89,9 +90,11 @@ class Transaction:
 
     @property
     def publications(self) -> Iterable[tuple[str, int]]:
+        """Topic and id of what is published after the commit, each once, in the order in which it was first said."""
         return self._publications
 
     def committed(self) -> Iterable[Callable[[], None]]:
+        """What is called after the commit, in this order."""
         return self._then
 
     async def lift_time_limit(self) -> None:
@@ -99,9 +102,11 @@ class Transaction:
         await self.run("set local statement_timeout = 0")
 
     async def rows(self, sql: str, /, **params: Any) -> list[Row]:
+        """All rows, as tuples to be unpacked. Raises psycopg.Error, as all that speaks to PostgreSQL here."""
         return await (await self._execute(sql, params)).fetchall()
 
     async def row(self, sql: str, /, **params: Any) -> Row | None:
+        """The first row; None when there is none."""
         return await (await self._execute(sql, params)).fetchone()
 
     async def value(self, sql: str, /, **params: Any) -> Any:
@@ -123,7 +128,14 @@ class Transaction:
         names = [column.name for column in cursor.description or ()]
         return [cls(**dict(zip(names, row, strict=True))) for row in await cursor.fetchall()]
 
+    async def records(self, sql: str, /, **params: Any) -> list[dict[str, Any]]:
+        """Rows by the names of their columns, where one row holds parts of several things."""
+        cursor = await self._execute(sql, params)
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+
     async def object(self, cls: type[T], sql: str, /, **params: Any) -> T | None:
+        """The first row as `objects` gives it; None when there is none."""
         found = await self.objects(cls, sql, **params)
         return found[0] if found else None
 
@@ -178,9 +190,11 @@ class Pool:
         )
 
     async def open(self) -> None:
+        """Connect. Raises psycopg_pool.PoolTimeout after 30 seconds."""
         await self._pool.open(wait=True, timeout=30)
 
     async def close(self) -> None:
+        """Disconnect. What was begun is not waited for, and rolled back by PostgreSQL."""
         await self._pool.close()
 
     @asynccontextmanager
@@ -284,6 +298,7 @@ class Database:
             )
 
     async def close(self) -> None:
+        """Disconnect all three pools."""
         await self._pages.close()
         await self._webhooks.close()
         await self._workers.close()

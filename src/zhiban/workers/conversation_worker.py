@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -53,16 +53,16 @@ MAX_RESTARTS = 3  # how often a new message may restart a turn before it is fini
 MAX_FAILURES = 3  # failed turns before people get the conversation
 
 _STATE = transitions.STATE_COLUMNS
-_STATE_WIDTH = len(transitions.STATE_FIELDS)
 
 _LOAD = f"""
-select {_STATE}, w.revision, w.retry_at, coalesce(nullif(p.remark, ''), p.name, ''), m.id, m.state, m.kind, m.text,
+select {_STATE}, w.revision, w.retry_at, coalesce(nullif(p.remark, ''), p.name, '') as contact_name,
+  m.id as message_id, m.state as message_state, m.kind, m.text,
   m.choice, m.content, m.external_id, m.author, m.agent_id, m.attempts, m.sent_at, m.sender_contact_id, m.sender_ref,
-  m.mentions, m.reply_to_id, m.tried_at is not null, case when c.kind = 'group' then (
+  m.mentions, m.reply_to_id, m.tried_at is not null as tried, case when c.kind = 'group' then (
     select coalesce(nullif(g.nickname, ''), s.name) from participant g
     join contact s on s.workspace_id = g.workspace_id and s.id = g.contact_id
     where g.workspace_id = m.workspace_id and g.conversation_id = m.conversation_id
-      and g.contact_id = m.sender_contact_id) end
+      and g.contact_id = m.sender_contact_id) end as sender_name
 from conversation_work w
 join conversation c on c.workspace_id = w.workspace_id and c.id = w.conversation_id
 left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
@@ -210,7 +210,7 @@ class ConversationWorker:
         """See what waits and leave when nothing does, in one transaction with the responder's first reading."""
         process = self._pubsub.process_id
         while True:
-            loaded = _loaded(await tx.rows(_LOAD, id=conversation_id, process=process))
+            loaded = _loaded(await tx.records(_LOAD, id=conversation_id, process=process))
             if loaded is None:
                 return  # somebody else has it
             step = loaded.next_step(self._clock.now())
@@ -377,40 +377,51 @@ async def give_up(tx: Transaction, snapshot: ConversationSnapshot, *, now: datet
     )
 
 
-def _loaded(rows: Sequence[Sequence[Any]]) -> _Loaded | None:
+def _loaded(rows: Sequence[Mapping[str, Any]]) -> _Loaded | None:
     if not rows:
         return None
-    state = transitions.as_state(rows[0][:_STATE_WIDTH])
-    revision, retry_at, contact_name = rows[0][_STATE_WIDTH : _STATE_WIDTH + 3]
-    pending, queued = [], []
-    for row in rows:
-        id_, message_state, kind, text, choice, content, external_id, author, agent_id, attempts, sent_at = row[
-            _STATE_WIDTH + 3 : _STATE_WIDTH + 14
-        ]
-        contact_id, sender, mentions, reply_to, tried, sender_name = row[_STATE_WIDTH + 14 :]
-        if message_state == "pending":
-            pending.append(
-                PendingMessage(
-                    id_,
-                    external_id,
-                    kind,
-                    text,
-                    choice,
-                    content,
-                    sent_at,
-                    contact_id,
-                    sender or "",
-                    sender_name or "",
-                    tuple(one["id"] for one in mentions if "id" in one),
-                    any("us" in one for one in mentions),
-                    reply_to,
-                )
-            )
-        elif message_state == "queued":
-            named = tuple(Mention(one["id"], one["name"]) for one in mentions)
-            queued.append(
-                QueuedMessage(
-                    id_, author, kind, text, content, external_id, attempts, sent_at, agent_id, named, reply_to, tried
-                )
-            )
-    return _Loaded(state, revision, retry_at, contact_name, tuple(pending), tuple(queued))
+    first = rows[0]
+    return _Loaded(
+        transitions.state_in(first),
+        first["revision"],
+        first["retry_at"],
+        first["contact_name"],
+        tuple(_pending(row) for row in rows if row["message_state"] == "pending"),
+        tuple(_queued(row) for row in rows if row["message_state"] == "queued"),
+    )
+
+
+def _pending(row: Mapping[str, Any]) -> PendingMessage:
+    mentions = row["mentions"]
+    return PendingMessage(
+        id=row["message_id"],
+        external_id=row["external_id"],
+        kind=row["kind"],
+        text=row["text"],
+        choice=row["choice"],
+        content=row["content"],
+        sent_at=row["sent_at"],
+        sender_contact_id=row["sender_contact_id"],
+        sender_ref=row["sender_ref"] or "",
+        sender_name=row["sender_name"] or "",
+        mentions=tuple(one["id"] for one in mentions if "id" in one),
+        mentions_us=any("us" in one for one in mentions),
+        reply_to_id=row["reply_to_id"],
+    )
+
+
+def _queued(row: Mapping[str, Any]) -> QueuedMessage:
+    return QueuedMessage(
+        id=row["message_id"],
+        author=row["author"],
+        kind=row["kind"],
+        text=row["text"],
+        content=row["content"],
+        external_id=row["external_id"],
+        attempts=row["attempts"],
+        sent_at=row["sent_at"],
+        agent_id=row["agent_id"],
+        mentions=tuple(Mention(one["id"], one["name"]) for one in row["mentions"]),
+        reply_to_id=row["reply_to_id"],
+        tried=row["tried"],
+    )
