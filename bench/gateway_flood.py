@@ -41,7 +41,7 @@ from zhiban.postgres.supervisor import BundledPostgres
 LI, WANG = "wxid_li", "wxid_wang"
 COMMANDS = 2  # a second, in all groups together
 FIRST_COMMAND = 2.0  # seconds after which something was said everywhere
-PATIENCE = 1000.0  # milliseconds within which 95 of 100 commands are to be answered
+P95_LIMIT = 1000.0  # milliseconds within which 95 of 100 commands are to be answered
 STORED_WITHIN = 120.0  # seconds after the last message was said
 
 
@@ -110,8 +110,8 @@ def failures(numbers: Mapping[int, Sequence[int]], wanted: int, answered: Sequen
     if any(list(one) != sorted(one) for one in numbers.values()):
         found.append("messages out of order")
     times = sorted(math.inf if one is None else one for one in answered)
-    if not times or times[int(len(times) * 0.95)] > PATIENCE:
-        found.append(f"not 95 of 100 commands were answered within {PATIENCE:.0f} ms")
+    if not times or times[int(len(times) * 0.95)] > P95_LIMIT:
+        found.append(f"not 95 of 100 commands were answered within {P95_LIMIT:.0f} ms")
     return found
 
 

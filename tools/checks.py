@@ -5,9 +5,10 @@
 * Lock files name versions and hashes only, and npm's lock file no addresses. What runs is tested: developers' packages
   are those of the product, in the same versions, and more.
 * No sentence is left unfinished: no to-do marks.
-* One class name has one meaning in the whole program.
+* One name of a class or of a type has one meaning in the whole program.
 * Only a table's owner names it in SQL (`sql_owners.py`).
 * A vendor that we live beside is named in its integration, its simulator and `bootstrap`, nowhere else in the program.
+* What is read first says what it promises: ports, facts and `kit/db.py` have docstrings on all that is public.
 * No row of the database is indexed by number: a column added in the middle would shift the others.
 """
 
@@ -130,18 +131,87 @@ def _wrong_npm_lock(path: Path) -> Iterator[str]:
             yield f"{path.relative_to(ROOT)}: {name} has no integrity hash"
 
 
+# How a page or a command reads one field: it declares a parameter beside its default, and is no word of the program.
+_DECLARES = {"Argument", "Body", "Cookie", "Depends", "File", "Form", "Header", "Option", "Path", "Query"}
+
+
 def homonyms(paths: list[Path]) -> Iterator[str]:
-    """Classes of one name in two modules of the program: a reader would have to guess which is meant."""
-    seen: dict[str, str] = {}
+    """Classes and types of one name in two modules of the program: a reader would have to guess which is meant.
+
+    A leading underscore tells nobody apart. Aliases that are written alike mean the same.
+    """
+    seen: dict[str, dict[str, str]] = {}
     for path in sorted(paths):
         name = str(path.relative_to(ROOT))
         if path.suffix != ".py" or not name.startswith("src/zhiban/"):
             continue
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                first = seen.setdefault(node.name, name)
-                if first != name:
-                    yield f"{name}:{node.lineno}: {first} has a class {node.name} too; rename one of them"
+        for line, called, meaning in type_names(path.read_text("utf-8")):
+            others = seen.setdefault(called.lstrip("_"), {})
+            first = next((other for other, what in others.items() if other != name and what != meaning), None)
+            if first is not None:
+                yield f"{name}:{line}: {first} has a type {called.lstrip('_')} too; rename one of them"
+            others.setdefault(name, meaning)
+
+
+def type_names(source: str) -> Iterator[tuple[int, str, str]]:
+    """Line, name and meaning of every class, and of every alias at the top of a module.
+
+    The meaning of an alias is what it stands for, that of a class the place where it is.
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            yield node.lineno, node.name, f"class {node.name}:{node.lineno}"
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                pass
+            case ast.AnnAssign(
+                target=ast.Name(id=name), annotation=ast.Name(id="TypeAlias"), value=ast.expr() as value
+            ):
+                pass
+            case _ if type(node).__name__ == "TypeAlias":  # `type X = …`, which Python 3.11 does not read
+                name, value = node.name.id, node.value  # type: ignore[attr-defined]
+            case _:
+                continue
+        if _is_type(name) and not _declares_parameter(value):
+            yield node.lineno, name, ast.unparse(value)
+
+
+def _is_type(name: str) -> bool:
+    """By how it is written: constants are in capitals, and so are the parameters of generic code."""
+    bare = name.lstrip("_")
+    return bare[:1].isupper() and not bare.isupper()
+
+
+def _declares_parameter(value: ast.expr) -> bool:
+    match value:
+        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[_, *details])):
+            calls = [one.func for one in details if isinstance(one, ast.Call)]
+            names = {one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in calls}
+            return not names.isdisjoint(_DECLARES)
+    return False
+
+
+def without_promise(paths: list[Path]) -> Iterator[str]:
+    """Public classes and functions without a docstring, where a newcomer begins to read."""
+    for path in paths:
+        name = str(path.relative_to(ROOT))
+        if _READ_FIRST.fullmatch(name):
+            for line, called in _undescribed(ast.parse(path.read_text("utf-8"))):
+                yield f"{name}:{line}: say what {called} promises, in a docstring"
+
+
+_READ_FIRST = re.compile(r"src/zhiban/(?:ports/\w+|events|event_\w+|kit/db)\.py")
+
+
+def _undescribed(node: ast.Module | ast.ClassDef) -> Iterator[tuple[int, str]]:
+    for one in node.body:
+        if isinstance(one, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not one.name.startswith("_"):
+            if ast.get_docstring(one) is None:
+                yield one.lineno, one.name
+            if isinstance(one, ast.ClassDef):
+                yield from _undescribed(one)
 
 
 def numbered_rows(paths: list[Path]) -> Iterator[str]:
@@ -172,9 +242,11 @@ def _numbered(function: ast.AST) -> Iterator[int]:
                     single.add(name)
     for node in ast.walk(function):
         match node:
-            case ast.Subscript(ast.Name(id=name), ast.Constant(value=int())) if name in single:
+            case ast.Subscript(ast.Name(id=name), ast.Constant(value=int()) | ast.Slice()) if name in single:
                 yield node.lineno
-            case ast.Subscript(ast.Subscript(ast.Name(id=name)), ast.Constant(value=int())) if name in many:
+            case ast.Subscript(ast.Subscript(ast.Name(id=name)), ast.Constant(value=int()) | ast.Slice()) if (
+                name in many
+            ):
                 yield node.lineno
 
 
@@ -195,6 +267,7 @@ def main() -> int:
         *vendor_words(paths),
         *wrong_locks(paths),
         *homonyms(paths),
+        *without_promise(paths),
         *numbered_rows(paths),
         *sql_owners.problems(ROOT),
     ]

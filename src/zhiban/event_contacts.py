@@ -55,4 +55,6 @@ class ContactFieldAdded(Event):
 
 
 class ContactFieldRemoved(Event):
+    """The field is shown and filled in no more; what stands in it stays with the contacts."""
+
     field_id: int

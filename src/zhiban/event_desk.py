@@ -109,6 +109,8 @@ class SavedViewRemoved(Event):
 
 
 class LabelAdded(Event):
+    """Conversations and contacts can bear one label more."""
+
     label_id: int
     name: str
 

@@ -69,6 +69,8 @@ class SynonymsChanged(Event):
 
 
 class ArticlesRemoved(Event):
+    """So many articles went at once, with their source or with the whole base."""
+
     base_id: int
     count: int
 

@@ -8,6 +8,8 @@ from zhiban.event_base import Event
 
 
 class SignedIn(Event):
+    """The agent has a new session: by password (and code, where one is needed), by a provider, or by a link of ours."""
+
     agent_id: int
 
 
@@ -18,6 +20,8 @@ class SignInFailed(Event):
 
 
 class SignedOut(Event):
+    """The agent ended one of their sessions."""
+
     agent_id: int
 
 
@@ -36,10 +40,14 @@ class AgentInvited(Event):
 
 
 class JoinLinkCreated(Event):
+    """A link by which this agent can choose a password; earlier ones are void."""
+
     agent_id: int
 
 
 class AgentJoined(Event):
+    """The agent has chosen a password, for the first time or by a new link: earlier sessions have ended."""
+
     agent_id: int
 
 
@@ -75,10 +83,14 @@ class TeamRemoved(Event):
 
 
 class AgentDisabled(Event):
+    """The agent can sign in no more and has no session; what they had waits for others after the commit."""
+
     agent_id: int
 
 
 class AgentEnabled(Event):
+    """The agent can sign in again, with the password they had."""
+
     agent_id: int
 
 
@@ -126,6 +138,8 @@ class NotifierTested(Event):
 
 
 class PasswordChanged(Event):
+    """The agent changed their own password; every earlier session has ended."""
+
     agent_id: int
 
 
@@ -148,6 +162,8 @@ class SecondFactorFailed(Event):
 
 
 class RecoveryCodeUsed(Event):
+    """The agent signed in with one of the codes kept for a lost phone; it is used up."""
+
     agent_id: int
 
 
@@ -193,11 +209,15 @@ class LoginLinked(Event):
 
 
 class LoginUnlinked(Event):
+    """The account at the provider signs this agent in no more."""
+
     agent_id: int
     provider_id: int
 
 
 class ApiTokenCreated(Event):
+    """A program may use the API with these scopes, and sees these inboxes. The token itself is in no fact."""
+
     token_id: int
     name: str
     scopes: tuple[str, ...] = ()
@@ -205,5 +225,7 @@ class ApiTokenCreated(Event):
 
 
 class ApiTokenRevoked(Event):
+    """The token opens nothing any more."""
+
     token_id: int
     name: str

@@ -14,7 +14,6 @@ from zhiban.assistant.decide import (
     Answer,
     AskAgain,
     AskForText,
-    Decision,
     Facts,
     HandOff,
     HandOffReason,
@@ -23,6 +22,7 @@ from zhiban.assistant.decide import (
     Pending,
     SmallTalk,
     Suggest,
+    TurnDecision,
     ask_for_text,
     decide,
     decide_without_search,
@@ -46,12 +46,12 @@ def sent(kind: Kind, *texts: str, **more: object) -> Facts:
     return replace(facts, pending=(*facts.pending, Pending(kind)))
 
 
-def _reason(decision: Decision | None) -> object:
+def _reason(decision: TurnDecision | None) -> object:
     return getattr(decision, "reason", type(decision).__name__)
 
 
 @pytest.mark.parametrize(("zone", "decision"), [(ConfidenceBand.ANSWER, Answer()), (ConfidenceBand.SUGGEST, Suggest())])
-def test_a_question_follows_its_zone(zone: ConfidenceBand, decision: Decision) -> None:
+def test_a_question_follows_its_zone(zone: ConfidenceBand, decision: TurnDecision) -> None:
     assert decide_without_search(said("怎么退款")) is None
     assert decide(said("怎么退款", zone=zone)) == decision
 

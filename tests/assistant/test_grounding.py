@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zhiban.assistant.answering import readable
-from zhiban.assistant.grounding import Fact, check
+from zhiban.assistant.grounding import StatedFact, check
 from zhiban.assistant.passages import PlainPassage
 
 RETURNS = PlainPassage(
@@ -60,57 +60,57 @@ def test_what_the_passage_says_in_other_words_passes(answer: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "fact"),
     [
-        ("签收15天内可以退货。", Fact.DURATION),
-        ("签收十五天内可以退货。", Fact.DURATION),
-        ("7个小时内处理。", Fact.DURATION),
-        ("7个月内处理。", Fact.DURATION),
-        ("48个工作日到账。", Fact.DURATION),
-        ("半小时内回复您。", Fact.DURATION),
-        ("运费12元。", Fact.PRICE),
-        ("运费十二块钱。", Fact.PRICE),
-        ("仅需$10。", Fact.PRICE),
-        ("九块九包邮", Fact.PRICE),
-        ("会员打8折。", Fact.DISCOUNT),
-        ("手续费5%。", Fact.PERCENT),
-        ("手续费百分之五。", Fact.PERCENT),
-        ("请拨打400-820-8821。", Fact.PHONE),
-        ("请拨打 139 0013 8000。", Fact.PHONE),
-        ("请拨打一三九零零一三八零零零", Fact.PHONE),
-        ("请拨打 010-58881234。", Fact.PHONE),
-        ("请写信到 boss@shop.example.com", Fact.EMAIL),
-        ("见 https://shop.example.com/pay", Fact.URL),
-        ("见 evil.com/help", Fact.URL),
-        ("见https：//ｅｖｉｌ．com/a", Fact.URL),
-        ("打开 weixin://dl/business", Fact.URL),
-        ("见 10.0.0.8/admin", Fact.URL),
-        ("加微信：zhiban_kefu2", Fact.ACCOUNT),
-        ("QQ群 123456789", Fact.ACCOUNT),
-        ("营业到22:00。", Fact.CLOCK),
-        ("晚上十点截止。", Fact.CLOCK),
-        ("截止11月30日。", Fact.DATE),
-        ("单号 2026112100043 可查。", Fact.NUMBER),
-        ("每单最多5件。", Fact.NUMBER),
-        ("拨打12315。", Fact.NUMBER),
-        ("版本 3.14 起支持。", Fact.NUMBER),
+        ("签收15天内可以退货。", StatedFact.DURATION),
+        ("签收十五天内可以退货。", StatedFact.DURATION),
+        ("7个小时内处理。", StatedFact.DURATION),
+        ("7个月内处理。", StatedFact.DURATION),
+        ("48个工作日到账。", StatedFact.DURATION),
+        ("半小时内回复您。", StatedFact.DURATION),
+        ("运费12元。", StatedFact.PRICE),
+        ("运费十二块钱。", StatedFact.PRICE),
+        ("仅需$10。", StatedFact.PRICE),
+        ("九块九包邮", StatedFact.PRICE),
+        ("会员打8折。", StatedFact.DISCOUNT),
+        ("手续费5%。", StatedFact.PERCENT),
+        ("手续费百分之五。", StatedFact.PERCENT),
+        ("请拨打400-820-8821。", StatedFact.PHONE),
+        ("请拨打 139 0013 8000。", StatedFact.PHONE),
+        ("请拨打一三九零零一三八零零零", StatedFact.PHONE),
+        ("请拨打 010-58881234。", StatedFact.PHONE),
+        ("请写信到 boss@shop.example.com", StatedFact.EMAIL),
+        ("见 https://shop.example.com/pay", StatedFact.URL),
+        ("见 evil.com/help", StatedFact.URL),
+        ("见https：//ｅｖｉｌ．com/a", StatedFact.URL),
+        ("打开 weixin://dl/business", StatedFact.URL),
+        ("见 10.0.0.8/admin", StatedFact.URL),
+        ("加微信：zhiban_kefu2", StatedFact.ACCOUNT),
+        ("QQ群 123456789", StatedFact.ACCOUNT),
+        ("营业到22:00。", StatedFact.CLOCK),
+        ("晚上十点截止。", StatedFact.CLOCK),
+        ("截止11月30日。", StatedFact.DATE),
+        ("单号 2026112100043 可查。", StatedFact.NUMBER),
+        ("每单最多5件。", StatedFact.NUMBER),
+        ("拨打12315。", StatedFact.NUMBER),
+        ("版本 3.14 起支持。", StatedFact.NUMBER),
     ],
 )
-def test_what_the_passage_does_not_say_is_named(answer: str, fact: Fact) -> None:
+def test_what_the_passage_does_not_say_is_named(answer: str, fact: StatedFact) -> None:
     assert [wrong.fact for wrong in check(answer, [RETURNS])] == [fact]
 
 
 def test_zero_width_characters_hide_nothing() -> None:
-    assert [wrong.fact for wrong in check("签收1\u200b5天内", [RETURNS])] == [Fact.DURATION]
+    assert [wrong.fact for wrong in check("签收1\u200b5天内", [RETURNS])] == [StatedFact.DURATION]
 
 
 def test_citations_must_name_a_given_passage() -> None:
     wrong = check("可以退货。", [RETURNS], citations=[1, 2, 0])
-    assert [(item.fact, item.surface) for item in wrong] == [(Fact.CITATION, "2"), (Fact.CITATION, "0")]
+    assert [(item.fact, item.surface) for item in wrong] == [(StatedFact.CITATION, "2"), (StatedFact.CITATION, "0")]
 
 
 def test_a_full_width_comma_does_not_join_two_numbers() -> None:
     passage = PlainPassage("", "运费分两档：100，200元。")
     assert check("运费200元", [passage]) == []
-    assert [wrong.fact for wrong in check("运费100200元", [passage])] == [Fact.PRICE]
+    assert [wrong.fact for wrong in check("运费100200元", [passage])] == [StatedFact.PRICE]
 
 
 WRITING = st.text(
@@ -211,22 +211,22 @@ def test_ranges_units_and_foreign_words(answer: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "fact"),
     [
-        ("运费30到40元", Fact.PRICE),
-        ("返利6%到7%", Fact.PERCENT),
-        ("5至6折", Fact.DISCOUNT),
-        ("4到5个工作日", Fact.DURATION),
-        ("5 weeks", Fact.DURATION),
-        ("8pm", Fact.CLOCK),
-        ("100港币", Fact.PRICE),
-        ("3块5", Fact.PRICE),
+        ("运费30到40元", StatedFact.PRICE),
+        ("返利6%到7%", StatedFact.PERCENT),
+        ("5至6折", StatedFact.DISCOUNT),
+        ("4到5个工作日", StatedFact.DURATION),
+        ("5 weeks", StatedFact.DURATION),
+        ("8pm", StatedFact.CLOCK),
+        ("100港币", StatedFact.PRICE),
+        ("3块5", StatedFact.PRICE),
         ("five元", None),
-        ("5个百分点以上的10%", Fact.PERCENT),
-        ("2026-11-11", Fact.DATE),
-        ("99 hours", Fact.DURATION),
+        ("5个百分点以上的10%", StatedFact.PERCENT),
+        ("2026-11-11", StatedFact.DATE),
+        ("99 hours", StatedFact.DURATION),
     ],
 )
-def test_invented_ranges_and_units(answer: str, fact: Fact | None) -> None:
-    numbers = {Fact.NUMBER, None}  # the low end of a range is also a number
+def test_invented_ranges_and_units(answer: str, fact: StatedFact | None) -> None:
+    numbers = {StatedFact.NUMBER, None}  # the low end of a range is also a number
     assert {wrong.fact for wrong in check(answer, [MORE])} - numbers == {fact} - numbers
 
 

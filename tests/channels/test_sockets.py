@@ -183,7 +183,7 @@ async def test_another_account_and_a_second_program_are_refused_with_a_reason(de
         assert (await desk.state()).refused_why == socket_endpoint.TAKEN
         # When the first is gone, another account may take its place.
         await desk.program.disconnect()
-        await desk.eventually("select owner is null from gateway_state")
+        await desk.eventually("select leased_by is null from gateway_state")
         await other.connect(desk.url)
         await desk.eventually("select account from gateway_state", "10001001")
 
@@ -205,11 +205,11 @@ async def test_an_account_is_heard_over_one_of_two_connections(desk: Desk, at_on
             assert (await refused(twin, second))[0] == 409
         assert await desk.eventually("select broken from connection where broken is not null") == gateways.HEARD_TWICE
         await desk.eventually(online, 1)
-        await desk.eventually("select count(*) from gateway_state where owner is not null", 1)
+        await desk.eventually("select count(*) from gateway_state where leased_by is not null", 1)
         # The account moves: it is heard there.
         await desk.program.disconnect()
         await twin.disconnect()
-        await desk.eventually("select not exists (select from gateway_state where owner is not null)")
+        await desk.eventually("select not exists (select from gateway_state where leased_by is not null)")
         await twin.connect(second)
         await desk.eventually(f"select state = 'online' from gateway_state where connection_id = {done.id}")
         await desk.eventually(f"select broken is null from connection where id = {done.id}")
@@ -287,7 +287,7 @@ async def test_what_was_told_to_nobody_is_named(desk: Desk) -> None:
     await desk.program.connect(desk.url)
     await desk.becomes("online")
     await desk.program.disconnect()
-    await desk.eventually("select owner is null from gateway_state")
+    await desk.eventually("select leased_by is null from gateway_state")
     assert (await desk.state()).reason == "The program is not connected."
     await desk.program.says(LI, "没人听见", group=GROUP)
     desk.program.groups[GROUP] = "改过的名字"
@@ -427,7 +427,7 @@ async def test_another_process_calls_over_our_socket(desk: Desk, urls: DatabaseU
         assert await desk.rows("select 1 from gateway_call") == []
         assert [one.text for one in desk.program.sent] == ["来自另一个进程", "答复丢了", "没等到0", "没等到1"]
         await desk.program.disconnect()
-        await desk.eventually("select owner is null from gateway_state")
+        await desk.eventually("select leased_by is null from gateway_state")
         with pytest.raises(TryLater) as caught:
             await channel.send(Outgoing("k3", ROOM, Kind.TEXT, "没人连着"))
         assert not caught.value.unknown

@@ -61,7 +61,7 @@ class Processes:
     async def row(self) -> tuple[object, ...] | None:
         async with self.db.transaction(self.workspace) as tx:
             return await tx.row(
-                "select token, token_owner, token_lease_until from connection where id = %(id)s",
+                "select token, token_leased_by, token_lease_expires_at from connection where id = %(id)s",
                 id=self.connection,
             )
 

@@ -30,7 +30,7 @@ from zhiban.insights.counting import count, presence
 from zhiban.insights.histogram import LONGEST, bounds, quantile, time_class
 from zhiban.insights.models import Marks, Measure, ReportClock, ReportFact, TrackedAgent, TrackedConversation
 from zhiban.insights.numbers import Numbers
-from zhiban.insights.periods import Step, hour_of_week, period, quarter_of
+from zhiban.insights.periods import PeriodStep, hour_of_week, period, quarter_of
 from zhiban.kit.errors import Conflict
 
 NOON = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
@@ -294,7 +294,7 @@ def test_days_are_those_of_the_time_zone_as_long_as_they_are() -> None:
     spring, autumn = period(date(2026, 3, 29), date(2026, 3, 29), berlin), period(*[date(2026, 10, 25)] * 2, berlin)
     assert (len(spring.starts), len(autumn.starts)) == (23, 25)
     days = period(date(2026, 3, 20), date(2026, 4, 2), berlin)
-    assert (days.step, len(days.starts), days.before(days.end).last) == (Step.DAY, 14, date(2026, 3, 19))
+    assert (days.step, len(days.starts), days.before(days.end).last) == (PeriodStep.DAY, 14, date(2026, 3, 19))
     assert days.before(days.end).end == days.since
     earlier = days.before(days.since + timedelta(hours=5))  # of a period that has hardly begun
     assert earlier.end - earlier.since == timedelta(hours=5)
@@ -308,10 +308,10 @@ def test_days_are_those_of_the_time_zone_as_long_as_they_are() -> None:
 
 def test_long_periods_have_long_steps_and_wrong_ones_are_refused() -> None:
     year = period(date(2025, 11, 20), date(2026, 11, 19), SHANGHAI)
-    assert (year.step, len(year.starts)) == (Step.WEEK, 53)
+    assert (year.step, len(year.starts)) == (PeriodStep.WEEK, 53)
     assert year.starts[1].astimezone(SHANGHAI).weekday() == 0
     years = period(date(2020, 2, 29), date(2026, 1, 1), SHANGHAI)
-    assert (years.step, len(years.starts)) == (Step.MONTH, 72)
+    assert (years.step, len(years.starts)) == (PeriodStep.MONTH, 72)
     for first, last in (
         (date(2026, 1, 2), date(2026, 1, 1)),
         (date(1999, 1, 1), date(2026, 1, 1)),

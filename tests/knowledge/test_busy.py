@@ -129,7 +129,7 @@ async def test_articles_change_exactly_around_wordings_that_wait(
 async def test_a_person_is_told_after_some_seconds(
     db: Database, workspace: int, clock: SetClock, large: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "PATIENCE", 0.05)
+    monkeypatch.setattr(maintenance, "LOCK_TIMEOUT", 0.05)
     async with db.transaction(workspace) as importing:
         await maintenance.locked(importing, large)
         with pytest.raises(BaseBusy):

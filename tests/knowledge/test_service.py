@@ -14,8 +14,7 @@ from zhiban.events import ASSISTANT
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
-from zhiban.knowledge import gap_queries, queries, service
-from zhiban.knowledge import maintenance as upkeep
+from zhiban.knowledge import gap_queries, maintenance, queries, service
 from zhiban.knowledge.indexing import INDEX_VERSION
 from zhiban.knowledge.jobs import REBUILD_OUTDATED, KnowledgeJobs, enqueue_rebuilds
 from zhiban.knowledge.models import GapStatus, Origin
@@ -140,7 +139,7 @@ async def test_rebuilding_changes_no_answer_and_does_not_stop_searches(
 
     before = await found()
     async with db.transaction(workspace) as tx:
-        await upkeep.reindex_base(tx, await upkeep.locked(tx, base_id), recount=True)
+        await maintenance.reindex_base(tx, await maintenance.locked(tx, base_id), recount=True)
         assert await found() == before  # the rebuild is not committed yet, and nobody waits for it
     assert await found() == before
     assert await service.rebuild(db, workspace, "default") == 63

@@ -162,7 +162,7 @@ class Shop:
                 "select 1 from message where state in ('pending', 'queued') union all "
                 "select 1 from delivery where state = 'pending' union all "
                 "select 1 from conversation_work where leased_by is not null union all "
-                "select 1 from pull_state where owner is not null"
+                "select 1 from pull_state where leased_by is not null"
             )
             return not rows
 

@@ -89,7 +89,7 @@ async def test_an_edited_contact_is_read_again_and_nobody_else(shop: Shop) -> No
         "select 1 where not exists (select 1 from jobs.procrastinate_jobs where status in ('todo', 'doing'))"
     )
     before = shop.wecom.journal.counts.get("externalcontact/get", 0)
-    shop.wecom.contacts.relations[LIHUA, "wm1"].remark = "老客户"
+    shop.wecom.contacts.follows[LIHUA, "wm1"].remark = "老客户"
     shop.wecom.app_event(
         "change_external_contact", ChangeType="edit_external_contact", UserID=LIHUA, ExternalUserID="wm1"
     )

@@ -72,7 +72,7 @@ async def test_a_new_friend_is_welcomed_once_tagged_and_named(shop: Shop) -> Non
     contacts = shop.wecom.contacts
     await until(lambda: contacts.welcomes[code].sent)
     assert contacts.welcomes[code].sent == {"text": {"content": "欢迎从海报来的朋友！"}}
-    found = contacts.relations[LIHUA, LI]
+    found = contacts.follows[LIHUA, LI]
     await until(lambda: found.remark)
     assert found.remark == "poster7来的"
     (group,) = contacts.groups.values()
@@ -87,7 +87,7 @@ async def test_a_friend_without_a_source_is_named_all_the_same(shop: Shop) -> No
     await configure(shop, contact_remark="{name}·新客{source}")
     shop.wecom.contacts.names[LI] = "李晓"
     shop.wecom.befriend(LIHUA, LI)
-    found = shop.wecom.contacts.relations[LIHUA, LI]
+    found = shop.wecom.contacts.follows[LIHUA, LI]
     await until(lambda: found.remark)
     assert (found.remark, found.tags) == ("李晓·新客", [])
     await shop.eventually("select 1 from contact where name = '李晓'")
@@ -120,9 +120,9 @@ async def test_half_a_friend_becomes_a_whole_one(shop: Shop) -> None:
     first = shop.wecom.befriend(LIHUA, LI, state="poster7", half=True)
     await relation(shop, state="half_added")
     await until(lambda: shop.wecom.contacts.welcomes[first].sent)
-    assert shop.wecom.contacts.relations[LIHUA, LI].tags == []  # half a friend cannot be tagged yet
+    assert shop.wecom.contacts.follows[LIHUA, LI].tags == []  # half a friend cannot be tagged yet
     assert shop.wecom.befriend(LIHUA, LI, state="poster7") == ""
-    await until(lambda: shop.wecom.contacts.relations[LIHUA, LI].tags)
+    await until(lambda: shop.wecom.contacts.follows[LIHUA, LI].tags)
     await relation(shop, state="added")
     shop.wecom.befriend(LIHUA, LI, state="poster7", half=True)  # an older event that comes late
     await shop.eventually("select 1 from event where kind = 'contact_followed' having count(*) = 3")

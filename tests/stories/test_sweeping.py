@@ -53,7 +53,7 @@ async def test_the_pull_of_a_killed_process_is_taken_over(shop: Shop) -> None:
     await shop.says(LI, "怎么申请退款？")
     await shop.idle()
     async with shop.work() as tx:
-        await tx.run("update pull_state set owner = 7, lease_until = now() + interval '60 seconds'")
+        await tx.run("update pull_state set leased_by = 7, lease_expires_at = now() + interval '60 seconds'")
     await shop.says(LI, "可以开发票吗？")
 
 

@@ -23,7 +23,7 @@ def checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec.loader.exec_module(module)
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     module.ROOT = tmp_path
-    monkeypatch.setattr(module.sql_owners, "EXCEPTIONS", {"a list": ("desk/pages/list.py: agent",)})
+    monkeypatch.setattr(module.sql_owners, "EXCEPTIONS", {"a list": ("desk/pages/list.py: reads agent",)})
     write(tmp_path / "src/zhiban/desk/pages/list.py", 'ROWS = "select name from agent"\n')
     return module
 
@@ -98,7 +98,37 @@ def test_one_class_name_has_one_meaning(checks: ModuleType, tmp_path: Path) -> N
     assert checks.main() == 0
     write(tmp_path / "src/zhiban/web/render.py", "class Outer:\n    class Reader: ...\n")
     (problem,) = checks.homonyms(checks.tracked())
-    assert problem.startswith("src/zhiban/web/render.py:2: src/zhiban/kit/text.py has a class Reader too")
+    assert problem.startswith("src/zhiban/web/render.py:2: src/zhiban/kit/text.py has a type Reader too")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class _Reader: ...",
+        "Reader = int | str",
+        "_Reader: TypeAlias = int | str",
+        'Reader = NewType("Reader", int)',
+        "Reader = Annotated[int, Field(gt=0)]",
+    ],
+)
+def test_aliases_and_private_classes_have_one_meaning_too(checks: ModuleType, tmp_path: Path, source: str) -> None:
+    write(tmp_path / "src/zhiban/kit/text.py", "class Reader: ...\n")
+    write(tmp_path / "src/zhiban/web/render.py", f"{source}\n")
+    (problem,) = checks.homonyms(checks.tracked())
+    assert problem.startswith("src/zhiban/web/render.py:1: src/zhiban/kit/text.py has a type Reader too")
+
+
+def test_what_is_written_alike_or_declares_a_parameter_is_no_second_meaning(checks: ModuleType, tmp_path: Path) -> None:
+    write(tmp_path / "src/zhiban/kit/text.py", "Part = dict[str, int]\nREADER = 1\nclass Reader: ...\n")
+    write(tmp_path / "src/zhiban/web/render.py", "Part = dict[str, int]\nREADER = 2\nReader = Annotated[str, Form()]\n")
+    assert checks.main() == 0
+
+
+def test_what_is_read_first_says_what_it_promises(checks: ModuleType, tmp_path: Path) -> None:
+    write(tmp_path / "src/zhiban/ports/a.py", 'class _Own: ...\nclass A:\n    """Promised."""\n    def b(self): ...\n')
+    write(tmp_path / "src/zhiban/kit/text.py", "class Other: ...\n")
+    (problem,) = checks.without_promise(checks.tracked())
+    assert problem == "src/zhiban/ports/a.py:4: say what b promises, in a docstring"
 
 
 @pytest.mark.parametrize(
@@ -136,8 +166,14 @@ def test_every_table_has_an_owner_and_exceptions_end(checks: ModuleType, tmp_pat
     write(tmp_path / "src/zhiban/desk/pages/list.py", "ROWS = 1\n")
     assert sorted(checks.sql_owners.problems(tmp_path)) == [
         "src/zhiban/migrations/versions/0003_more.py: made_up has no owner; name one in tools/sql_owners.py",
-        "tools/sql_owners.py: desk/pages/list.py does not name agent any more; strike the exception",
+        "tools/sql_owners.py: desk/pages/list.py does not read agent any more; strike the exception",
     ]
+
+
+def test_who_may_read_may_not_write(checks: ModuleType, tmp_path: Path) -> None:
+    write(tmp_path / "src/zhiban/desk/pages/list.py", 'ROWS = "select name from agent", "update agent set name = 1"\n')
+    (problem,) = checks.sql_owners.problems(tmp_path)
+    assert problem == ("src/zhiban/desk/pages/list.py:1: update agent belongs to people; ask its queries or its verbs")
 
 
 @pytest.mark.parametrize(
@@ -147,6 +183,8 @@ def test_every_table_has_an_owner_and_exceptions_end(checks: ModuleType, tmp_pat
         'rows = await tx.rows("select id from agent")\n    return [row[0] for row in rows]',
         'rows = await tx.rows("select id from agent")\n    return rows[0][1]',
         'row = await tx.row("select id from agent") if tx else None\n    return row[2]',
+        'row = await tx.row("select id from agent")\n    return row[10:]',
+        'rows = await tx.rows("select id from agent")\n    return rows[0][:3]',
     ],
 )
 def test_a_row_is_not_read_by_number(checks: ModuleType, tmp_path: Path, body: str) -> None:

@@ -54,7 +54,7 @@ async def test_a_page_that_another_process_took_in_is_left_to_it(urls: DatabaseU
         shop.wecom.contact_says("wmLIXIAO", "可以开发票吗？")
         await until(lambda: fault.times == 0)
         async with shop.work() as tx:
-            await tx.run("update pull_state set owner = 4711, lease_until = now() - interval '1 second'")
+            await tx.run("update pull_state set leased_by = 4711, lease_expires_at = now() - interval '1 second'")
         await until(lambda: len(shop.wecom.sent("wmLIXIAO")) == 2)
         await shop.idle()
         assert len(shop.wecom.sent("wmLIXIAO")) == 2

@@ -150,7 +150,7 @@ async def test_at_rest_nobody_is_woken(place: Place) -> None:
         "update conversation_work set leased_by = %(stranger)s, lease_expires_at = %(now)s + interval '1 minute'",
         "update message set state = 'pending', created_at = %(long_ago)s",
         "update message set state = 'queued', created_at = %(long_ago)s",
-        "insert into pull_state (workspace_id, inbox_id, owner, lease_until) "
+        "insert into pull_state (workspace_id, inbox_id, leased_by, lease_expires_at) "
         "select workspace_id, id, %(stranger)s, %(now)s from inbox",
         "update inbox set kind = %(polled)s",
         "insert into delivery (workspace_id, connection_id, digest, account, pulls, body, state, received_at) "

@@ -306,16 +306,16 @@ async def test_another_process_listens_when_the_first_is_killed(urls: DatabaseUr
             second = App.build(settings_for(tmp_path), urls)
             second.start_workers()
             async with second:
-                owner = await found.eventually("select owner from gateway_state")
+                owner = await found.eventually("select leased_by from gateway_state")
                 assert owner != second.pubsub.process_id
                 first.send_signal(signal.SIGKILL)
                 await first.wait()
-                await found.eventually("select owner from gateway_state", second.pubsub.process_id)
+                await found.eventually("select leased_by from gateway_state", second.pubsub.process_id)
                 await found.eventually("select gap_until is not null from gateway_state")
                 await found.gateway.says(LI, "二", to=gateways.BOT)
                 await found.eventually("select count(*) from message where direction = 'in'", 2)
             assert await found.texts() == ["一", "二"]
-            assert await found.rows("select owner from gateway_state") == [(None,)]
+            assert await found.rows("select leased_by from gateway_state") == [(None,)]
             assert (await found.gateway.play("state"))["loggedIn"]
         finally:
             if first.returncode is None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from zhiban.api.knowledge import Words
+from zhiban.api.knowledge import CleanText
 from zhiban.api.ticket_models import LabelName, PriorityName, RowId, priority_name
 from zhiban.conversations.browsing import BrowsedConversation, BrowsedMessage
 from zhiban.conversations.models import Priority, Status
@@ -149,7 +149,7 @@ class MessagesOut(BaseModel):
 # --------------------------------------------------------------------------------------------------------- what is sent
 
 
-Text = Annotated[Words, Field(min_length=1, max_length=LONGEST_TEXT)]
+Text = Annotated[CleanText, Field(min_length=1, max_length=LONGEST_TEXT)]
 _SEEN = mark("The last message you read. Refused with 409 where somebody said something since that counts.")
 
 

@@ -20,7 +20,7 @@ from zhiban.api.conversation_models import (
     NoteIn,
     ReplyIn,
 )
-from zhiban.api.knowledge import TROUBLES, Now, Rows, Trouble, Words
+from zhiban.api.knowledge import TROUBLES, CleanText, Now, Rows, Trouble
 from zhiban.api.ticket_models import LARGEST_ID
 from zhiban.conversations import replies, service
 from zhiban.conversations.access import access_conversation, access_conversation_to_answer
@@ -72,7 +72,7 @@ def _install_reading(routes: APIRouter) -> None:
             int | None, Query(ge=0, le=LARGEST_ID, description=mark("An agent's id; 0: of nobody."))
         ] = None,
         team: Annotated[int | None, Query(ge=0, le=LARGEST_ID, description=mark("A team's id; 0: of none."))] = None,
-        label: Annotated[Words | None, Query(max_length=100, description=mark("The name of a label."))] = None,
+        label: Annotated[CleanText | None, Query(max_length=100, description=mark("The name of a label."))] = None,
         contact: Annotated[int | None, Query(ge=1, le=LARGEST_ID, description=mark("A contact's id."))] = None,
         before: Annotated[
             int | None, Query(ge=1, le=LARGEST_ID, description=mark("`next_before` of the page before."))

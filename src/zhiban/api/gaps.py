@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from zhiban.api.auth import KnowledgeReader, KnowledgeWriter
-from zhiban.api.knowledge import BASE, TROUBLES, Now, Rows, Trouble, Words, base_id_of
+from zhiban.api.knowledge import BASE, TROUBLES, CleanText, Now, Rows, Trouble, base_id_of
 from zhiban.assistant.gap_answers import AnswerByPerson, Asker, gap_detail, words_of_person
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
@@ -156,7 +156,7 @@ class GapAnswers(BaseModel):
 
 
 class ClosingIn(BaseModel):
-    answer: Words | None = Field(
+    answer: CleanText | None = Field(
         None,
         min_length=1,
         max_length=20_000,
@@ -165,11 +165,11 @@ class ClosingIn(BaseModel):
     answer_from: int | None = Field(
         None, ge=1, le=2**62, description=mark("A person's answer to this gap instead, by the id of its message.")
     )
-    question: Words | None = Field(
+    question: CleanText | None = Field(
         None, min_length=1, max_length=200, description=mark("The article's title; without it the gap's question.")
     )
-    category: Words | None = Field(None, max_length=100, description=mark("What it is about."))
-    base: Words | None = Field(None, max_length=100, description=BASE)
+    category: CleanText | None = Field(None, max_length=100, description=mark("What it is about."))
+    base: CleanText | None = Field(None, max_length=100, description=BASE)
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"answer": "可以，运费 80 元，七天左右到。", "question": "能寄到日本吗？"}]}

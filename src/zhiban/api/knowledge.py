@@ -30,7 +30,7 @@ def _now(request: Request) -> datetime:
 
 Rows = Annotated[Database, Depends(_database)]
 Now = Annotated[datetime, Depends(_now)]
-Words = Annotated[str, AfterValidator(clean)]  # without what the database refuses
+CleanText = Annotated[str, AfterValidator(clean)]  # without what the database refuses
 ArticleId = Annotated[int, Path(description=mark("The article's id."), examples=[1])]
 
 BASE = mark("Short name of a knowledge base; without it the default one.")
@@ -51,10 +51,10 @@ TROUBLES: dict[int | str, dict[str, Any]] = {
 
 
 class Trial(BaseModel):
-    query: Words = Field(min_length=1, max_length=2000, description=mark("What a contact would ask."))
+    query: CleanText = Field(min_length=1, max_length=2000, description=mark("What a contact would ask."))
     top_k: int | None = Field(None, ge=1, le=10, description=mark("How many passages; without it KB_TOP_K."))
-    base: Words | None = Field(None, max_length=100, description=BASE)
-    context: list[Annotated[Words, Field(max_length=2000)]] = Field(
+    base: CleanText | None = Field(None, max_length=100, description=BASE)
+    context: list[Annotated[CleanText, Field(max_length=2000)]] = Field(
         default=[], max_length=10, description=mark("What the contact asked before, oldest first.")
     )
 
@@ -229,13 +229,13 @@ class ArticleDetail(ArticleOut):
 
 
 class ArticleIn(BaseModel):
-    question: Words = Field(min_length=1, max_length=200, description=mark("The question, as the article's title."))
-    answer: Words = Field(min_length=1, max_length=20_000, description=mark("What contacts are told."))
-    similar_questions: list[Annotated[Words, Field(min_length=1, max_length=200)]] = Field(
+    question: CleanText = Field(min_length=1, max_length=200, description=mark("The question, as the article's title."))
+    answer: CleanText = Field(min_length=1, max_length=20_000, description=mark("What contacts are told."))
+    similar_questions: list[Annotated[CleanText, Field(min_length=1, max_length=200)]] = Field(
         default=[], max_length=50, description=mark("Other ways to ask; three or more make answers reliable.")
     )
-    category: Words | None = Field(None, max_length=100, description=mark("What it is about."))
-    base: Words | None = Field(None, max_length=100, description=BASE)
+    category: CleanText | None = Field(None, max_length=100, description=mark("What it is about."))
+    base: CleanText | None = Field(None, max_length=100, description=BASE)
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -283,9 +283,9 @@ def _install_articles(routes: APIRouter) -> None:
     async def list_articles(
         caller: KnowledgeReader,
         database: Rows,
-        base: Annotated[Words | None, Query(max_length=100, description=BASE)] = None,
-        text: Annotated[Words, Query(max_length=200, description=mark("Part of the title."))] = "",
-        category: Annotated[Words | None, Query(max_length=100, description=mark("Exactly this category."))] = None,
+        base: Annotated[CleanText | None, Query(max_length=100, description=BASE)] = None,
+        text: Annotated[CleanText, Query(max_length=200, description=mark("Part of the title."))] = "",
+        category: Annotated[CleanText | None, Query(max_length=100, description=mark("Exactly this category."))] = None,
         after: Annotated[int, Query(ge=0, le=2**62, description=mark("`next_after` of the page before."))] = 0,
         limit: Annotated[int, Query(ge=1, le=200, description=mark("How many at most."))] = 50,
     ) -> ArticlePage:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
 from zhiban.api.auth import KnowledgeReader
-from zhiban.api.knowledge import BASE, TROUBLES, Now, Rows, Trouble, Words
+from zhiban.api.knowledge import BASE, TROUBLES, CleanText, Now, Rows, Trouble
 from zhiban.assistant.replaying import replay
 from zhiban.kit.db import Transactions
 from zhiban.kit.errors import Misconfigured, NotFound
@@ -46,18 +46,18 @@ _FIGURES: dict[str, Any] = {
 
 
 class AskedQuestionIn(BaseModel):
-    question: Words = Field(min_length=1, max_length=2000, description=mark("What a contact would ask."))
-    expected: list[Annotated[Words, Field(max_length=200)]] = Field(
+    question: CleanText = Field(min_length=1, max_length=2000, description=mark("What a contact would ask."))
+    expected: list[Annotated[CleanText, Field(max_length=200)]] = Field(
         default=[], max_length=10, description=mark("Titles or ids of the entries that answer it; none: nothing does.")
     )
 
 
 class EvaluationIn(BaseModel):
-    base: Words | None = Field(None, max_length=100, description=BASE)
+    base: CleanText | None = Field(None, max_length=100, description=BASE)
     questions: list[AskedQuestionIn] = Field(
         default=[], max_length=200, description=mark("Labelled questions of your own.")
     )
-    compare: Words | None = Field(
+    compare: CleanText | None = Field(
         None, max_length=200, description=mark("Another configuration: words, vectors, threshold=0.6 or base=NAME.")
     )
     since_days: int | None = Field(

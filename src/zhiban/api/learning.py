@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from zhiban.api.auth import Caller, KnowledgeReader, KnowledgeWriter
-from zhiban.api.knowledge import BASE, TROUBLES, Now, Rows, Trouble, Words, base_id_of
+from zhiban.api.knowledge import BASE, TROUBLES, CleanText, Now, Rows, Trouble, base_id_of
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import mark
 from zhiban.knowledge import service
@@ -144,7 +144,7 @@ def router() -> APIRouter:
     async def list_learnt(
         caller: KnowledgeReader,
         database: Rows,
-        base: Annotated[Words | None, Query(max_length=100, description=BASE)] = None,
+        base: Annotated[CleanText | None, Query(max_length=100, description=BASE)] = None,
         status: Annotated[WordingStatus | None, Query(description=mark("Only of this status."))] = None,
         before: Annotated[
             int | None, Query(ge=1, le=2**62, description=mark("`next_before` of the page before."))

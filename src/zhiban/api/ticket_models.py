@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from zhiban.api.knowledge import Words
+from zhiban.api.knowledge import CleanText
 from zhiban.conversations.models import Priority
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
@@ -24,7 +24,7 @@ MOST_WATCHERS = 100
 PriorityName = Literal["none", "low", "normal", "high", "urgent"]
 LARGEST_ID = 2**53 - 1  # what every reader of JSON knows from its neighbours
 RowId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
-LabelName = Annotated[Words, Field(min_length=1, max_length=100)]
+LabelName = Annotated[CleanText, Field(min_length=1, max_length=100)]
 
 _TOLD = ("state", "owner", "due", "priority", "labels", "repository")  # changes whose values are told
 _TICKET: JsonDict = {
@@ -278,8 +278,8 @@ _WATCHERS = mark("Exactly these agents are told what happens to it.")
 
 
 class TicketIn(BaseModel):
-    title: Words = Field(min_length=1, max_length=300, description=mark("What is promised, in one line."))
-    note: Words = Field("", max_length=LONGEST_NOTE, description=mark("What else whoever does it should know."))
+    title: CleanText = Field(min_length=1, max_length=300, description=mark("What is promised, in one line."))
+    note: CleanText = Field("", max_length=LONGEST_NOTE, description=mark("What else whoever does it should know."))
     priority: PriorityName = "none"
     owner_id: RowId | None = Field(None, description=_OWNER)
     due_on: date | None = Field(None, description=_DUE)
@@ -301,7 +301,7 @@ class TicketIn(BaseModel):
 class TicketValues(BaseModel):
     """Columns of a ticket. What is left out is left alone; so is null, except for owner and day."""
 
-    title: Words | None = Field(None, min_length=1, max_length=300)
+    title: CleanText | None = Field(None, min_length=1, max_length=300)
     state: TicketState | None = None
     priority: PriorityName | None = None
     owner_id: RowId | None = Field(None, description=_OWNER)
@@ -337,7 +337,7 @@ class TicketChangeIn(TicketValues):
 
 
 class TicketCommentIn(BaseModel):
-    text: Words = Field(min_length=1, max_length=LONGEST_COMMENT, description=mark("What is said."))
+    text: CleanText = Field(min_length=1, max_length=LONGEST_COMMENT, description=mark("What is said."))
     audience: Audience = Field(
         Audience.DESK, description=mark("`desk`: our own people only; `issue`: it is written at the issue, too.")
     )

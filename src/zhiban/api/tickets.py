@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query
 
 from zhiban.api.auth import Caller, TicketReader, TicketWriter
 from zhiban.api.calls import IdempotencyKey, own_key, transaction_of
-from zhiban.api.knowledge import TROUBLES, Now, Rows, Trouble, Words
+from zhiban.api.knowledge import TROUBLES, CleanText, Now, Rows, Trouble
 from zhiban.api.ticket_models import (
     LARGEST_ID,
     TicketChangeIn,
@@ -85,7 +85,7 @@ def _install_list(routes: APIRouter, texts: Texts) -> None:
         owner: Annotated[
             int | None, Query(ge=0, le=LARGEST_ID, description=mark("An agent's id; 0: of nobody."))
         ] = None,
-        label: Annotated[Words | None, Query(max_length=100, description=mark("The name of a label."))] = None,
+        label: Annotated[CleanText | None, Query(max_length=100, description=mark("The name of a label."))] = None,
         due: Annotated[
             DueWithin | None, Query(description=mark("Late, due within two days, or without a day."))
         ] = None,
@@ -95,7 +95,7 @@ def _install_list(routes: APIRouter, texts: Texts) -> None:
         repository: Annotated[
             int | None, Query(ge=1, le=LARGEST_ID, description=mark("The repository of their issues."))
         ] = None,
-        text: Annotated[Words, Query(max_length=100, description=mark("Part of the title, or the number."))] = "",
+        text: Annotated[CleanText, Query(max_length=100, description=mark("Part of the title, or the number."))] = "",
         before: Annotated[
             int | None, Query(ge=1, le=LARGEST_ID, description=mark("`next_before` of the page before."))
         ] = None,

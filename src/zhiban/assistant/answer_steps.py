@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from zhiban.assistant import answering, finding, several_questions
-from zhiban.assistant.answering import Answered, CannotAnswer, FellBack, Outcome, Quotable, Why
+from zhiban.assistant.answering import Answered, AnswerOutcome, CannotAnswer, FellBack, Quotable, Why
 from zhiban.assistant.decide import (
     Answer,
     AskAgain,
@@ -182,7 +182,7 @@ class AnswerSteps:
             | ({} if chosen.chunk_id is None else {"chunk_id": chosen.chunk_id})
         ]
 
-    async def _ask(self, turn: AnswerContext, found: SearchResult, quotable: Quotable) -> Outcome:
+    async def _ask(self, turn: AnswerContext, found: SearchResult, quotable: Quotable) -> AnswerOutcome:
         """Ask the model for an answer from what was found; without one the best passage, if it is quotable."""
         left = self._model_seconds(turn) if self._deps.model is not None else 0.0
         asked = self._deps.model if left >= _LEAST_SECONDS else None
@@ -199,7 +199,7 @@ class AnswerSteps:
             return replace(outcome, why=Why.TOO_SLOW)
         return outcome
 
-    async def _ask_about_sure(self, turn: AnswerContext, found: SearchResult) -> Outcome:
+    async def _ask_about_sure(self, turn: AnswerContext, found: SearchResult) -> AnswerOutcome:
         """The model's answer; it may say no, unless it always does or the entry asks nearly the same."""
         same = len(turn.each) == 1 and any(one.likeness >= NEARLY_SAME for one in found.passages[:1])
         surer = same or not self._declines.believed

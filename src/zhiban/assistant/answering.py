@@ -68,11 +68,11 @@ class CannotAnswer:
     cost: Completion | None = None
 
 
-Outcome = Answered | FellBack | CannotAnswer
+AnswerOutcome = Answered | FellBack | CannotAnswer
 
 
 @frozen_dataclass
-class _Rejected:
+class _RejectedAnswer:
     why: Why
     detail: str
     cost: Completion | None = None
@@ -87,7 +87,7 @@ async def answer(
     budget_seconds: float,
     contact_name: str = "",
     quotable: Quotable = Quotable.UNLESS_DECLINED,
-) -> Outcome:
+) -> AnswerOutcome:
     """Answer `questions` (oldest first) from `passages` (best first) within the budget.
 
     A model that fails is no error here: the best passage is sent verbatim if it is `quotable`.
@@ -95,9 +95,9 @@ async def answer(
     if not passages:
         return CannotAnswer(Why.NO_PASSAGES)
     if model is None:
-        return _instead(_Rejected(Why.NO_MODEL, ""), passages, quotable)
+        return _instead(_RejectedAnswer(Why.NO_MODEL, ""), passages, quotable)
     written = await _written(model, questions, passages, history, budget_seconds, contact_name)
-    if isinstance(written, _Rejected):
+    if isinstance(written, _RejectedAnswer):
         return _instead(written, passages, quotable)
     return written
 
@@ -109,29 +109,29 @@ async def _written(
     history: Sequence[HistoryLine],
     budget_seconds: float,
     contact_name: str,
-) -> Answered | _Rejected:
+) -> Answered | _RejectedAnswer:
     turns = answer_turns(questions, passages, history, contact_name=contact_name)
     try:
         async with asyncio.timeout(budget_seconds):
             completion = await model.complete(turns, schema=ANSWER_SCHEMA, seconds=budget_seconds - LEEWAY)
     except ModelUnavailable as error:
-        return _Rejected(Why.TOO_SLOW if isinstance(error, ModelTooSlow) else Why.UNAVAILABLE, error.sentence)
+        return _RejectedAnswer(Why.TOO_SLOW if isinstance(error, ModelTooSlow) else Why.UNAVAILABLE, error.sentence)
     except TimeoutError:
-        return _Rejected(Why.TOO_SLOW, f"The model took longer than {budget_seconds:g} seconds.")
+        return _RejectedAnswer(Why.TOO_SLOW, f"The model took longer than {budget_seconds:g} seconds.")
     return _judged(completion, passages)
 
 
-def _judged(completion: Completion, passages: Sequence[PassageLike]) -> Answered | _Rejected:
+def _judged(completion: Completion, passages: Sequence[PassageLike]) -> Answered | _RejectedAnswer:
     """Whether a model's words may be sent."""
     try:
         draft = parse_answer(completion.text)
     except UnparsableReply as error:
-        return _Rejected(Why.NONSENSE, error.sentence, completion)
+        return _RejectedAnswer(Why.NONSENSE, error.sentence, completion)
     if not draft.can_answer:
-        return _Rejected(Why.DECLINED, draft.reason, completion)
+        return _RejectedAnswer(Why.DECLINED, draft.reason, completion)
     wrong = grounding.check(draft.answer, passages, citations=draft.citations)
     if wrong:
-        return _Rejected(Why.UNGROUNDED, _named(wrong), completion)
+        return _RejectedAnswer(Why.UNGROUNDED, _named(wrong), completion)
     return Answered(draft.answer, draft.citations, completion)
 
 
@@ -139,7 +139,7 @@ def _named(wrong: Sequence[Ungrounded]) -> str:
     return "Not in the passages: " + ", ".join(f"{item.fact.value} {item.surface}" for item in wrong[:5])
 
 
-def _instead(rejected: _Rejected, passages: Sequence[PassageLike], quotable: Quotable) -> FellBack | CannotAnswer:
+def _instead(rejected: _RejectedAnswer, passages: Sequence[PassageLike], quotable: Quotable) -> FellBack | CannotAnswer:
     """The best passage verbatim, if we are sure of it after what the model said."""
     doubted = quotable is Quotable.NEVER or (quotable is Quotable.UNLESS_DECLINED and rejected.why is Why.DECLINED)
     quote = None if doubted else verbatim(passages[0])

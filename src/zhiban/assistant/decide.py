@@ -89,7 +89,7 @@ class NoReply:
     reason: NoReplyReason
 
 
-Decision = Answer | Suggest | HandOff | SmallTalk | AskForText | AskAgain | NoReply
+TurnDecision = Answer | Suggest | HandOff | SmallTalk | AskForText | AskAgain | NoReply
 
 
 @frozen_dataclass
@@ -131,12 +131,12 @@ def question_of(pending: tuple[Pending, ...]) -> str:
     return "\n".join(asking or lines)
 
 
-def decide(facts: Facts) -> Decision:
+def decide(facts: Facts) -> TurnDecision:
     """The decision after a search. Without a zone nothing was found."""
     return decide_without_search(facts) or _by_zone(facts)
 
 
-def decide_without_search(facts: Facts) -> Decision | None:
+def decide_without_search(facts: Facts) -> TurnDecision | None:
     """The decision that needs no search, or None when a search is needed."""
     return _must_stay_quiet(facts) or to_people(facts) or _decide_by_wording(facts)
 
@@ -171,7 +171,7 @@ def to_people(facts: Facts) -> HandOff | None:
     return None
 
 
-def _decide_by_wording(facts: Facts) -> Decision | None:
+def _decide_by_wording(facts: Facts) -> TurnDecision | None:
     """Politeness, complaints about the last answer, and messages that are no text."""
     question = question_of(facts.pending)
     if any(message.choice for message in facts.pending):
@@ -192,13 +192,13 @@ def _decide_by_wording(facts: Facts) -> Decision | None:
     return SmallTalk(reply, talk) if facts.has_room else NoReply(NoReplyReason.ALLOWANCE_USED)
 
 
-def _complained(facts: Facts, question: str) -> Decision | None:
+def _complained(facts: Facts, question: str) -> TurnDecision | None:
     """A complaint alone gets another try; one with a new question is answered while patience lasts."""
     decision = _failed_again(facts, AskAgain(_say(_AGAIN, question)))
     return None if isinstance(decision, AskAgain) and not intents.only_complains(question) else decision
 
 
-def _failed_again(facts: Facts, milder: AskAgain | AskForText) -> Decision:
+def _failed_again(facts: Facts, milder: AskAgain | AskForText) -> TurnDecision:
     """Ask once more while the policy's patience lasts, then give it to people."""
     if facts.failures + 1 >= facts.policy.handoff.max_failures:
         asked = isinstance(milder, AskAgain)
@@ -206,7 +206,7 @@ def _failed_again(facts: Facts, milder: AskAgain | AskForText) -> Decision:
     return milder if facts.has_room else hand_off(facts, HandOffReason.ALLOWANCE)
 
 
-def _by_zone(facts: Facts) -> Decision:
+def _by_zone(facts: Facts) -> TurnDecision:
     if not facts.has_room:
         return hand_off(facts, HandOffReason.ALLOWANCE)
     match facts.zone:

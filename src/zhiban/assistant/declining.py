@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from zhiban.assistant.answering import CannotAnswer, FellBack, Outcome, Why
+from zhiban.assistant.answering import AnswerOutcome, CannotAnswer, FellBack, Why
 
 _REMEMBERED = 60  # questions
 _FEWEST = 20  # of them, before a model is judged
@@ -21,7 +21,7 @@ class DeclineMemory:
     def __init__(self) -> None:
         self._declined: deque[bool] = deque(maxlen=_REMEMBERED)
 
-    def note(self, outcome: Outcome) -> None:
+    def note(self, outcome: AnswerOutcome) -> None:
         """Remember what the model said to a question that the search was sure of."""
         if outcome.cost is not None:
             self._declined.append(isinstance(outcome, FellBack | CannotAnswer) and outcome.why is Why.DECLINED)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from zhiban.assistant.answering import LEEWAY
-from zhiban.assistant.grounding import Fact, Ungrounded, check
+from zhiban.assistant.grounding import StatedFact, Ungrounded, check
 from zhiban.assistant.passages import PlainPassage
 from zhiban.assistant.prompt import (
     UnparsableReply,
@@ -35,7 +35,7 @@ _MOST = 60  # messages that are summed up
 _READ = 500  # characters of each
 
 # What must be the same in another language, too; how a duration or a date is written differs too much to tell.
-EVERYWHERE = frozenset((Fact.URL, Fact.EMAIL, Fact.PHONE, Fact.ACCOUNT))
+EVERYWHERE = frozenset((StatedFact.URL, StatedFact.EMAIL, StatedFact.PHONE, StatedFact.ACCOUNT))
 
 _SCHEMA: Mapping[str, Any] = {
     "title": "words",

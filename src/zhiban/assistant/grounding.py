@@ -21,7 +21,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.patterns import lazy_pattern
 
 
-class Fact(StrEnum):
+class StatedFact(StrEnum):
     URL = "url"
     EMAIL = "email"
     PHONE = "phone"
@@ -40,13 +40,13 @@ class Fact(StrEnum):
 class Ungrounded:
     """A fact of the answer that no passage holds. `surface` is how the answer wrote it."""
 
-    fact: Fact
+    fact: StatedFact
     surface: str
 
 
 @frozen_dataclass
 class _FactMatch:
-    fact: Fact
+    fact: StatedFact
     surface: str
     value: str
 
@@ -58,7 +58,7 @@ def check(answer: str, passages: Sequence[PassageLike], *, citations: Sequence[i
     wrong = [
         Ungrounded(found.fact, found.surface) for found in _facts(answer) if (found.fact, found.value) not in known
     ]
-    wrong += [Ungrounded(Fact.CITATION, str(number)) for number in citations if not 1 <= number <= len(passages)]
+    wrong += [Ungrounded(StatedFact.CITATION, str(number)) for number in citations if not 1 <= number <= len(passages)]
     return list(dict.fromkeys(wrong))
 
 
@@ -67,27 +67,27 @@ def ways_to_reach(text: str) -> list[str]:
     return [
         found.surface
         for found in _facts(text)
-        if found.fact in (Fact.EMAIL, Fact.PHONE)
-        or (found.fact is Fact.ACCOUNT and found.surface.lower() != found.value)
+        if found.fact in (StatedFact.EMAIL, StatedFact.PHONE)
+        or (found.fact is StatedFact.ACCOUNT and found.surface.lower() != found.value)
     ]
 
 
 @lru_cache(512)  # the same entries answer most of what is asked
-def _facts_of_passage(words: str) -> frozenset[tuple[Fact, str]]:
+def _facts_of_passage(words: str) -> frozenset[tuple[StatedFact, str]]:
     return frozenset((found.fact, found.value) for found in _facts(words))
 
 
-def _also_known(known: set[tuple[Fact, str]]) -> set[tuple[Fact, str]]:
+def _also_known(known: set[tuple[StatedFact, str]]) -> set[tuple[StatedFact, str]]:
     """What follows from the known: the site of a page, and that a number is a number with or without its unit."""
-    more = {(Fact.URL, value.partition("/")[0]) for fact, value in known if fact is Fact.URL}
-    more |= {(Fact.NUMBER, value) for fact, value in known if fact in (Fact.PHONE, Fact.ACCOUNT)}
-    more |= {(Fact.PHONE, value) for fact, value in known if fact is Fact.NUMBER}
+    more = {(StatedFact.URL, value.partition("/")[0]) for fact, value in known if fact is StatedFact.URL}
+    more |= {(StatedFact.NUMBER, value) for fact, value in known if fact in (StatedFact.PHONE, StatedFact.ACCOUNT)}
+    more |= {(StatedFact.PHONE, value) for fact, value in known if fact is StatedFact.NUMBER}
     for fact, written in known:
-        if fact is Fact.DATE and written.count("-") == 2:
+        if fact is StatedFact.DATE and written.count("-") == 2:
             year, _, day = written.partition("-")
-            more |= {(Fact.DATE, day), (Fact.NUMBER, year)}
-        if fact in (Fact.PRICE, Fact.PERCENT, Fact.DISCOUNT, Fact.DURATION):
-            more.add((Fact.NUMBER, written.partition(" ")[0]))
+            more |= {(StatedFact.DATE, day), (StatedFact.NUMBER, year)}
+        if fact in (StatedFact.PRICE, StatedFact.PERCENT, StatedFact.DISCOUNT, StatedFact.DURATION):
+            more.add((StatedFact.NUMBER, written.partition(" ")[0]))
     return more
 
 
@@ -203,7 +203,7 @@ def _facts(text: str) -> Iterator[_FactMatch]:
             kept += (left[end : match.start()], " \x00 ")  # a wall, so that neighbours do not grow together
             end = match.end()
         left = "".join((*kept, left[end:]))
-        if fact is Fact.CLOCK:
+        if fact is StatedFact.CLOCK:
             yield from _ranges(left)
             left = _LIST_NUMBER.sub("\n", left)
 
@@ -213,16 +213,16 @@ def _ranges(text: str) -> Iterator[_FactMatch]:
     for match in _RANGE.finditer(text):
         unit, low = match["unit"], match["low"]
         if unit == "%":
-            yield from _one(Fact.PERCENT, match, _amount(low))
+            yield from _one(StatedFact.PERCENT, match, _amount(low))
         elif unit == "折":
-            yield from _one(Fact.DISCOUNT, match, _amount(low))
+            yield from _one(StatedFact.DISCOUNT, match, _amount(low))
         elif re.fullmatch(_MONEY_UNIT, unit, re.IGNORECASE):
-            yield from _one(Fact.PRICE, match, _money(low, unit))
+            yield from _one(StatedFact.PRICE, match, _money(low, unit))
         else:
-            yield from _one(Fact.DURATION, match, _span(low, unit, half=False))
+            yield from _one(StatedFact.DURATION, match, _span(low, unit, half=False))
 
 
-def _one(fact: Fact, match: re.Match[str], written: str | None) -> Iterator[_FactMatch]:
+def _one(fact: StatedFact, match: re.Match[str], written: str | None) -> Iterator[_FactMatch]:
     if written is not None:
         yield _FactMatch(fact, match.group().strip(), written)
 
@@ -378,17 +378,17 @@ def _lower(match: re.Match[str]) -> str:
     return match.group().lower().rstrip(".-")
 
 
-_READERS: tuple[tuple[Fact, re.Pattern[str], _FactParser], ...] = (
-    (Fact.EMAIL, _EMAIL, _lower),
-    (Fact.URL, _URL, _url),
-    (Fact.ACCOUNT, _ACCOUNT, lambda match: match[1].lower()),
-    (Fact.ACCOUNT, _CODE, _lower),
-    (Fact.DATE, _DATE, _date),
-    (Fact.PHONE, _PHONE, _phone),
-    (Fact.CLOCK, _CLOCK, _clock),
-    (Fact.PRICE, _PRICE, _price),
-    (Fact.PERCENT, _PERCENT, _percent),
-    (Fact.DISCOUNT, _DISCOUNT, _discount),
-    (Fact.DURATION, _DURATION, _duration),
-    (Fact.NUMBER, _NUMBER, _number),
+_READERS: tuple[tuple[StatedFact, re.Pattern[str], _FactParser], ...] = (
+    (StatedFact.EMAIL, _EMAIL, _lower),
+    (StatedFact.URL, _URL, _url),
+    (StatedFact.ACCOUNT, _ACCOUNT, lambda match: match[1].lower()),
+    (StatedFact.ACCOUNT, _CODE, _lower),
+    (StatedFact.DATE, _DATE, _date),
+    (StatedFact.PHONE, _PHONE, _phone),
+    (StatedFact.CLOCK, _CLOCK, _clock),
+    (StatedFact.PRICE, _PRICE, _price),
+    (StatedFact.PERCENT, _PERCENT, _percent),
+    (StatedFact.DISCOUNT, _DISCOUNT, _discount),
+    (StatedFact.DURATION, _DURATION, _duration),
+    (StatedFact.NUMBER, _NUMBER, _number),
 )

@@ -62,7 +62,7 @@ HelpLine = Callable[[ConversationSnapshot, bool], str]
 
 
 @dataclass(slots=True)
-class _Reaction:
+class _GroupReaction:
     """A message that something is done about, what that is, and for a question what was found."""
 
     heard: MemberWords
@@ -76,7 +76,7 @@ class _GroupLook:
 
     began: datetime
     lately: list[GroupTurn] = field(default_factory=list)
-    said: list[_Reaction] = field(default_factory=list)
+    said: list[_GroupReaction] = field(default_factory=list)
 
 
 class GroupAssistant:
@@ -108,7 +108,7 @@ class GroupAssistant:
         for one in heard:
             step = group_decisions.step_for(one, chat.policy, look.lately, quiet=quiet, now=look.began)
             if step is not None and (chat.closed is None or isinstance(step, KeepWish)):
-                look.said.append(_Reaction(one, step))
+                look.said.append(_GroupReaction(one, step))
         self._leave_out(look)
         base_id = 0
         for said in look.said:
@@ -124,7 +124,7 @@ class GroupAssistant:
         late = {id(one) for one in unasked[:-LOOKED_UP]}
         look.said = [one for one in look.said if id(one) not in late]
 
-    async def _look_up(self, tx: Transaction, group: ConversationSnapshot, said: _Reaction, base_id: int) -> None:
+    async def _look_up(self, tx: Transaction, group: ConversationSnapshot, said: _GroupReaction, base_id: int) -> None:
         now, policy, message = self._clock.now(), group.inbox.settings, said.heard.message
         there = await conversations.people_are_there(tx, group.state.team_id, policy.hours, now=now)
         pending = (Pending(Kind(message.kind), said.heard.words),)
@@ -166,7 +166,7 @@ class GroupAssistant:
         """What who asked us is told when turns fail again and again."""
         return group.inbox.settings.handoff.text
 
-    async def _answer(self, said: _Reaction, question: AnswerContext, look: _GroupLook) -> None:
+    async def _answer(self, said: _GroupReaction, question: AnswerContext, look: _GroupLook) -> None:
         """Make an answer. What is not said to us and not certain needs none, nor a model."""
         try:
             await self._steps.search_outside(question)
@@ -192,7 +192,7 @@ class GroupAssistant:
         tx: Transaction,
         group: ConversationSnapshot,
         state: ConversationState,
-        said: _Reaction,
+        said: _GroupReaction,
         look: _GroupLook,
         budget: GroupBudget,
         *,
@@ -260,7 +260,7 @@ class GroupAssistant:
         tx: Transaction,
         group: ConversationSnapshot,
         state: ConversationState,
-        said: _Reaction,
+        said: _GroupReaction,
         look: _GroupLook,
         budget: GroupBudget,
         *,
@@ -302,7 +302,7 @@ class GroupAssistant:
         tx: Transaction,
         group: ConversationSnapshot,
         state: ConversationState,
-        said: _Reaction,
+        said: _GroupReaction,
         question: AnswerContext,
         *,
         now: datetime,
@@ -342,7 +342,7 @@ class GroupAssistant:
         self,
         tx: Transaction,
         group: ConversationSnapshot,
-        said: _Reaction,
+        said: _GroupReaction,
         decision: str,
         *,
         now: datetime,

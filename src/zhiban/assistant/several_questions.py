@@ -25,18 +25,18 @@ class Told:
 
 
 @frozen_dataclass
-class _Words:
+class _SeveralWords:
     suggested: str
     unknown: str
     unread: str
 
 
-_CHINESE = _Words(
+_CHINESE = _SeveralWords(
     "“{question}”您是不是想问以下内容？请回复数字：\n{entries}",
     "“{question}”我没有找到答案，请换个说法单独再问一次，或回复“转人工”。",
     "您还问了“{question}”，请再单独发给我一次。",
 )
-_ENGLISH = _Words(
+_ENGLISH = _SeveralWords(
     "About “{question}”, did you mean one of these? Please reply with its number:\n{entries}",
     "I found nothing about “{question}”. Please ask it again in other words, or reply “human”.",
     "You also asked “{question}”; please send it to me once more.",
@@ -84,7 +84,7 @@ def _left(left: Sequence[Found], unread: Sequence[str], *, known: set[int]) -> t
     return tail, tuple(choices)
 
 
-def _words(question: str) -> _Words:
+def _words(question: str) -> _SeveralWords:
     return _ENGLISH if intents.is_english(question) else _CHINESE
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zhiban.assistant import answering, finding, intents
-from zhiban.assistant.decide import Decision, Facts, Pending, decide
+from zhiban.assistant.decide import Facts, Pending, TurnDecision, decide
 from zhiban.assistant.finding import Found
 from zhiban.assistant.person_requests import asks_for_person
 from zhiban.assistant.queries import remember
@@ -114,7 +114,7 @@ class SuggestionReasons:
     policy: Policy
     looked_up: LookedUp | None
     judged: Found | None
-    alone: Decision | None
+    alone: TurnDecision | None
 
 
 class Suggester:

@@ -60,7 +60,7 @@ class ModelAdds(Conflict):
 
 
 @frozen_dataclass
-class _Wanted:
+class _WantedTranslation:
     """What is asked for, and by whom."""
 
     workspace_id: int
@@ -110,7 +110,7 @@ class Translator:
         the next asks when their claim has run out. Raises NotFound (no such message of the contact), Conflict (too
         long, nothing to translate, no model, it failed or added something, or the agent asks too often).
         """
-        wanted = _Wanted(workspace_id, conversation_id, message_id, language, by)
+        wanted = _WantedTranslation(workspace_id, conversation_id, message_id, language, by)
         awaited: int | None = None
         while True:
             async with self._database.transaction(workspace_id) as tx:
@@ -124,7 +124,9 @@ class Translator:
                     awaited = begun.id
                     await self._wait(workspace_id, begun)
 
-    async def _begin(self, tx: Transaction, wanted: _Wanted, awaited: int | None) -> str | _Claim | TranslationCall:
+    async def _begin(
+        self, tx: Transaction, wanted: _WantedTranslation, awaited: int | None
+    ) -> str | _Claim | TranslationCall:
         """What is kept, a claim of ours, or the call of whoever asks already. `awaited`: whose end was waited for."""
         await lock_calls(tx)
         words = await contact_words(tx, wanted.conversation_id, wanted.message_id)
@@ -167,7 +169,7 @@ class Translator:
             async with self._database.page_transaction(workspace_id) as tx:
                 found = await call_by_id(tx, call.id)
 
-    async def _call(self, wanted: _Wanted, claim: _Claim) -> str:
+    async def _call(self, wanted: _WantedTranslation, claim: _Claim) -> str:
         """Ask, and keep what comes of it. However that ends, what the model took is stored."""
         completions: list[Completion] = []
         try:
@@ -198,7 +200,7 @@ class Translator:
 
     async def _end(
         self,
-        wanted: _Wanted,
+        wanted: _WantedTranslation,
         claim: _Claim,
         outcome: CallOutcome,
         completions: Sequence[Completion],
@@ -226,7 +228,7 @@ class Translator:
         return kept
 
 
-async def _keep(tx: Transaction, wanted: _Wanted, text: str, *, now: datetime) -> None:
+async def _keep(tx: Transaction, wanted: _WantedTranslation, text: str, *, now: datetime) -> None:
     """Unless somebody was quicker: then their words are the ones."""
     kept = await tx.run(
         "insert into message_translation (workspace_id, message_id, language, text, agent_id, created_at) "

@@ -4,7 +4,7 @@ counted as a question."""
 from __future__ import annotations
 
 from zhiban.assistant.answer_steps import AnswerSteps
-from zhiban.assistant.decide import Decision, Facts, HandOff, NoReply, NoReplyReason, Pending, question_of
+from zhiban.assistant.decide import Facts, HandOff, NoReply, NoReplyReason, Pending, TurnDecision, question_of
 from zhiban.assistant.turn_context import AnswerContext, AssistantDeps
 from zhiban.assistant.wording import sources
 from zhiban.channels import inboxes
@@ -32,7 +32,7 @@ class TriedQuestion:
     """
 
     question: str
-    decision: Decision
+    decision: TurnDecision
     said: str
     choices: tuple[str, ...]
     zone: ConfidenceBand | None

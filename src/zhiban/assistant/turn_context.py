@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from zhiban.assistant.answering import Outcome
-from zhiban.assistant.decide import Decision, Facts, Pending
+from zhiban.assistant.answering import AnswerOutcome
+from zhiban.assistant.decide import Facts, Pending, TurnDecision
 from zhiban.assistant.finding import Found, Plan
 from zhiban.assistant.queries import Chosen, Memory
 from zhiban.assistant.searching import BegunSearch
@@ -56,9 +56,9 @@ class AnswerContext:
     each: tuple[Found, ...] = ()  # what was found for each question
     found: SearchResult | None = None  # for all of them together
     chosen: Chosen | None = None  # what stands behind the menu entry that was chosen
-    outcome: Outcome | None = None  # of a model that has read what we were unsure of
+    outcome: AnswerOutcome | None = None  # of a model that has read what we were unsure of
     model_until: float | None = None  # the event loop's time up to which this turn may wait for the model
-    decision: Decision | None = None
+    decision: TurnDecision | None = None
     reply: str = ""
     choices: tuple[Choice, ...] = ()
     listed: bool = False  # the choices stand in the reply itself, by number

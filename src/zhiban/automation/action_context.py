@@ -13,7 +13,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports import Limits
 
 # queued: it leaves after the commit; nobody: no agent who may be given it is there.
-Outcome = Literal["done", "unchanged", "queued", "nobody"]
+ActionOutcome = Literal["done", "unchanged", "queued", "nobody"]
 
 
 @frozen_dataclass
@@ -37,5 +37,5 @@ class ActionContext:
         return self.facts.state.id
 
 
-def outcome_of(applied: Applied) -> Outcome:
+def outcome_of(applied: Applied) -> ActionOutcome:
     return "done" if applied.changed else "unchanged"

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Discriminator, Field
 
-from zhiban.automation.action_context import ActionContext, Outcome, outcome_of
+from zhiban.automation.action_context import ActionContext, ActionOutcome, outcome_of
 from zhiban.automation.assignment_actions import (
     AssignAgentAction,
     AssignBestAction,
@@ -51,7 +51,7 @@ class AddLabelsAction(RulePart):
     labels: LabelIds
     kind: Literal["add_labels"] = "add_labels"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         await check_labels(do.tx, self.labels)
         return outcome_of(
             await service.change_labels(
@@ -68,7 +68,7 @@ class RemoveLabelsAction(RulePart):
     labels: LabelIds
     kind: Literal["remove_labels"] = "remove_labels"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         return outcome_of(
             await service.change_labels(
                 do.tx, do.conversation_id, remove=frozenset(self.labels), by=do.actor, now=do.now, cause=do.cause
@@ -86,7 +86,7 @@ class SetStatusAction(RulePart):
     status: Literal["open", "resolved"]
     kind: Literal["set_status"] = "set_status"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         if self.status == "resolved":
             changed = await service.resolve(
                 do.tx, do.conversation_id, by=do.actor, now=do.now, reason=do.reason, cause=do.cause
@@ -110,7 +110,7 @@ class SetPriorityAction(RulePart):
     at_least: bool = False
     kind: Literal["set_priority"] = "set_priority"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         return outcome_of(
             await service.set_priority(
                 do.tx,
@@ -134,7 +134,7 @@ class SnoozeAction(RulePart):
     minutes: Annotated[int, Field(ge=1, le=60 * 24 * 90)]
     kind: Literal["snooze"] = "snooze"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         until = do.now + timedelta(minutes=self.minutes)
         return outcome_of(
             await service.snooze(do.tx, do.conversation_id, until=until, by=do.actor, now=do.now, cause=do.cause)
@@ -150,7 +150,7 @@ class MuteAction(RulePart):
 
     kind: Literal["mute"] = "mute"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         await service.block(do.tx, do.conversation_id, by=do.actor, now=do.now, cause=do.cause)
         return "unchanged" if do.facts.state.muted else "done"
 
@@ -165,7 +165,7 @@ class HandOffAction(RulePart):
     to: Literal["people", "assistant"] = "people"
     kind: Literal["hand_off"] = "hand_off"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         if self.to == "people":
             handed = await service.hand_off(
                 do.tx, do.conversation_id, reason=do.reason, actor=do.actor, now=do.now, cause=do.cause
@@ -185,7 +185,7 @@ class StopAction(RulePart):
 
     kind: Literal["stop"] = "stop"
 
-    async def run(self, do: ActionContext) -> Outcome:  # noqa: ARG002 - the engine stops
+    async def run(self, do: ActionContext) -> ActionOutcome:  # noqa: ARG002 - the engine stops
         return "done"
 
     def label(self, words: RuleWording) -> str:

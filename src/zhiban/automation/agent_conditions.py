@@ -16,7 +16,7 @@ from zhiban.people.presence import AVAILABILITY_LABELS
 
 AvailabilityName = Literal["online", "busy", "offline"]
 Availabilities = Annotated[tuple[AvailabilityName, ...], Field(min_length=1, max_length=3)]
-Count = Annotated[int, Field(ge=0, le=10_000)]
+BoundedCount = Annotated[int, Field(ge=0, le=10_000)]
 
 
 class AgentCondition(RulePart):
@@ -81,7 +81,7 @@ class PreviousAssigneeAvailabilityCondition(AgentCondition):
 class AssigneeOpenCountCondition(AgentCondition):
     """How many open conversations the assignee has, this one among them. Nobody has none."""
 
-    count: Count
+    count: BoundedCount
     operator: NumberOperator = "at_least"
     kind: Literal["assignee_open_count"] = "assignee_open_count"
 
@@ -104,7 +104,7 @@ class AssigneeOpenCountCondition(AgentCondition):
 class AgentsOnlineCondition(AgentCondition):
     """How many agents are online who may answer in the inbox of the conversation."""
 
-    count: Count
+    count: BoundedCount
     operator: NumberOperator = "at_least"
     kind: Literal["agents_online"] = "agents_online"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zhiban.automation.action_context import ActionContext, Outcome, outcome_of
-from zhiban.automation.condition_fields import Id
+from zhiban.automation.action_context import ActionContext, ActionOutcome, outcome_of
+from zhiban.automation.condition_fields import DatabaseId
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations import service
@@ -17,10 +17,10 @@ from zhiban.people.presence import assignable
 
 @rule_part
 class AssignAgentAction(RulePart):
-    agent: Id
+    agent: DatabaseId
     kind: Literal["assign_agent"] = "assign_agent"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         return outcome_of(
             await service.assign(
                 do.tx, do.conversation_id, to=self.agent, by=do.actor, now=do.now, reason=do.reason, cause=do.cause
@@ -37,7 +37,7 @@ class AssignBestAction(RulePart):
 
     kind: Literal["assign_best"] = "assign_best"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         given = await assign_best(do.tx, do.conversation_id, by=do.actor, now=do.now, cause=do.cause)
         if given is None:
             return "nobody"
@@ -53,7 +53,7 @@ class AssignLastAgentAction(RulePart):
 
     kind: Literal["assign_last_agent"] = "assign_last_agent"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         last = await previous_assignee(do.tx, do.conversation_id, other_than=None)
         there = await assignable(do.tx, now=do.now)
         if last not in {agent.id for agent in there if agent.answers(do.facts.state.inbox_id)}:
@@ -72,7 +72,7 @@ class AssignLastAgentAction(RulePart):
 class UnassignAction(RulePart):
     kind: Literal["unassign"] = "unassign"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         return outcome_of(
             await service.assign(
                 do.tx, do.conversation_id, to=None, by=do.actor, now=do.now, reason=do.reason, cause=do.cause
@@ -85,10 +85,10 @@ class UnassignAction(RulePart):
 
 @rule_part
 class AssignTeamAction(RulePart):
-    team: Id
+    team: DatabaseId
     kind: Literal["assign_team"] = "assign_team"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         return outcome_of(
             await service.assign_team(do.tx, do.conversation_id, to=self.team, by=do.actor, now=do.now, cause=do.cause)
         )
@@ -101,7 +101,7 @@ class AssignTeamAction(RulePart):
 class RemoveTeamAction(RulePart):
     kind: Literal["remove_team"] = "remove_team"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         return outcome_of(
             await service.assign_team(do.tx, do.conversation_id, to=None, by=do.actor, now=do.now, cause=do.cause)
         )
@@ -116,7 +116,7 @@ class AssignMeAction(RulePart):
 
     kind: Literal["assign_me"] = "assign_me"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         if do.actor.kind != "agent" or do.actor.id is None:
             raise Conflict("Nobody runs this by hand, so there is nobody to give it to.")
         return outcome_of(await service.take(do.tx, do.conversation_id, by=do.actor.id, now=do.now, cause=do.cause))

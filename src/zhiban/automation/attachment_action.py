@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zhiban.automation.action_context import ActionContext, Outcome
-from zhiban.automation.condition_fields import Id
+from zhiban.automation.action_context import ActionContext, ActionOutcome
+from zhiban.automation.condition_fields import DatabaseId
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.telling_actions import say_to_contact
 from zhiban.automation.texts import OptionalTemplate
@@ -21,11 +21,11 @@ class SendAttachmentAction(RulePart):
     """Each file is a message of its own, after the words, if there are any. Where the channel does not take one of
     them, nothing is sent."""
 
-    files: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_FILES)]
+    files: Annotated[tuple[DatabaseId, ...], Field(min_length=1, max_length=MOST_FILES)]
     text: OptionalTemplate = ""
     kind: Literal["send_attachment"] = "send_attachment"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         files = await files_to_send(do.tx, tuple(dict.fromkeys(self.files)), do.limits)
         return await say_to_contact(do, self.text, files)
 

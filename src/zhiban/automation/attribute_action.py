@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zhiban.automation.action_context import ActionContext, Outcome
+from zhiban.automation.action_context import ActionContext, ActionOutcome
 from zhiban.automation.condition_fields import Name
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
@@ -22,7 +22,7 @@ class SetAttributeAction(RulePart):
     value: Annotated[str, Field(max_length=500)] = ""
     kind: Literal["set_attribute"] = "set_attribute"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         values = {self.name: self.value}
         applied = await set_attributes(do.tx, do.conversation_id, values, by=do.actor, now=do.now, cause=do.cause)
         return "done" if applied.changed else "unchanged"

@@ -20,7 +20,7 @@ from zhiban.people.presence import NEVER, Availability, PresenceFact, availabili
 
 _MOST = 20_000  # facts that are read besides those that were asked for
 
-Key = tuple[datetime, int]  # when a fact happened, and its id
+RowPosition = tuple[datetime, int]  # when a fact happened, and its id
 
 
 @frozen_dataclass
@@ -46,7 +46,7 @@ class ComingsAndGoings:
         came = [fact for facts in self.facts.values() for fact in facts if isinstance(fact, AgentBecameAvailable)]
         return sorted(came, key=key_of)
 
-    def of(self, agents: Iterable[int]) -> Iterator[tuple[Key, PresenceFact]]:
+    def of(self, agents: Iterable[int]) -> Iterator[tuple[RowPosition, PresenceFact]]:
         """What these agents did."""
         for agent in agents:
             for fact in self.facts.get(agent, ()):
@@ -59,7 +59,7 @@ class ComingsAndGoings:
         began_offline = bool(first) and first[0].previous == Availability.OFFLINE
         return NEVER if self.complete and (never_there or began_offline) else None
 
-    def is_online(self, agent_id: int, until: Key) -> bool:
+    def is_online(self, agent_id: int, until: RowPosition) -> bool:
         """Whether others saw the agent online after this fact, whosever it is."""
         facts = self.facts.get(agent_id, ())
         if not facts:
@@ -74,11 +74,11 @@ class ComingsAndGoings:
         """Whether it is known who was there at that moment."""
         return self.complete or any(facts[0].at <= at for facts in self.facts.values())
 
-    def seen_in(self, inbox_id: int, until: Key) -> dict[int, Availability]:
+    def seen_in(self, inbox_id: int, until: RowPosition) -> dict[int, Availability]:
         """What others saw, after this fact, of each agent who may answer in the inbox."""
         return {agent: self._seen(agent, until) for agent in self.answers if self.may_answer(agent, inbox_id)}
 
-    def _seen(self, agent_id: int, until: Key) -> Availability:
+    def _seen(self, agent_id: int, until: RowPosition) -> Availability:
         facts = self.facts.get(agent_id, ())
         if not facts:
             return self.now.get(agent_id, Availability.OFFLINE)
@@ -94,7 +94,7 @@ class ComingsAndGoings:
                 return Availability(facts[0].previous)
 
 
-def key_of(fact: PresenceFact) -> Key:
+def key_of(fact: PresenceFact) -> RowPosition:
     return fact.at, fact.id
 
 

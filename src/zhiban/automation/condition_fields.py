@@ -14,8 +14,8 @@ from zhiban.kit.i18n import mark
 MOST = 200  # entries of one list
 
 StatusName = Literal["pending", "open", "snoozed", "resolved"]
-Id = Annotated[int, Field(gt=0)]
-Ids = Annotated[tuple[Id, ...], Field(max_length=MOST)]
+DatabaseId = Annotated[int, Field(gt=0)]
+Ids = Annotated[tuple[DatabaseId, ...], Field(max_length=MOST)]
 Statuses = Annotated[tuple[StatusName, ...], Field(max_length=4)]
 PriorityNumber = Annotated[int, Field(ge=0, le=4)]
 Word = Annotated[str, Field(min_length=1, max_length=500)]

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zhiban.automation.action_context import ActionContext, Outcome
-from zhiban.automation.condition_fields import Id
+from zhiban.automation.action_context import ActionContext, ActionOutcome
+from zhiban.automation.condition_fields import DatabaseId
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations.contact_labels import label_contact_of
 
-LabelIds = Annotated[tuple[Id, ...], Field(min_length=1, max_length=50)]
+LabelIds = Annotated[tuple[DatabaseId, ...], Field(min_length=1, max_length=50)]
 
 
 @rule_part
@@ -20,7 +20,7 @@ class AddContactLabelsAction(RulePart):
     labels: LabelIds
     kind: Literal["add_contact_labels"] = "add_contact_labels"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         changed = await label_contact_of(
             do.tx, do.conversation_id, add=self.labels, by=do.actor, now=do.now, cause=do.cause
         )
@@ -35,7 +35,7 @@ class RemoveContactLabelsAction(RulePart):
     labels: LabelIds
     kind: Literal["remove_contact_labels"] = "remove_contact_labels"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         changed = await label_contact_of(
             do.tx, do.conversation_id, remove=self.labels, by=do.actor, now=do.now, cause=do.cause
         )

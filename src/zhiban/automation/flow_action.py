@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from zhiban.automation import flow_asking
-from zhiban.automation.action_context import ActionContext, Outcome
-from zhiban.automation.condition_fields import Id
+from zhiban.automation.action_context import ActionContext, ActionOutcome
+from zhiban.automation.condition_fields import DatabaseId
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
 from zhiban.kit.errors import Conflict
@@ -17,10 +17,10 @@ from zhiban.kit.i18n import mark
 class StartFlowAction(RulePart):
     """Lets a flow talk with the contact. One that is running goes on undisturbed."""
 
-    flow: Id
+    flow: DatabaseId
     kind: Literal["start_flow"] = "start_flow"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         by_hand = do.actor.kind == "agent"
         if do.facts.state.flow_run_id is not None and not by_hand:
             return "unchanged"

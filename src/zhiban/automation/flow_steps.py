@@ -41,7 +41,7 @@ FILES = {
     Kind.VOICE: ("语音", "voice message"),
 }
 
-Question = Annotated[str, Field(max_length=600), AfterValidator(check_template)]
+QuestionText = Annotated[str, Field(max_length=600), AfterValidator(check_template)]
 Retry = Annotated[str, Field(max_length=300)]
 AnswerName = Annotated[str, Field(max_length=40)]
 Example = Annotated[str, Field(max_length=60)]
@@ -57,7 +57,7 @@ def _option(text: str) -> str:
 
 
 Option = Annotated[str, AfterValidator(_option)]
-Options = Annotated[tuple[Option, ...], Field(max_length=10)]
+QuestionOptions = Annotated[tuple[Option, ...], Field(max_length=10)]
 
 
 def written(said: Sequence[Pending]) -> list[str]:
@@ -69,7 +69,7 @@ def written(said: Sequence[Pending]) -> list[str]:
 class FlowStep(RulePart):
     """What all steps have in common. `name` is what the answer is called; without one, the question stands for it."""
 
-    question: Question
+    question: QuestionText
     name: AnswerName = ""
     optional: bool = False
     save: Save = ""
@@ -124,7 +124,7 @@ class AskText(FlowStep):
 
 @rule_part
 class AskChoice(FlowStep):
-    options: Options = ()
+    options: QuestionOptions = ()
     kind: Literal["choice"] = "choice"
 
     def __post_init__(self) -> None:

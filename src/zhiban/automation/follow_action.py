@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zhiban.automation.action_context import ActionContext, Outcome
+from zhiban.automation.action_context import ActionContext, ActionOutcome
 from zhiban.automation.condition_fields import Ids
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
@@ -23,7 +23,7 @@ class AddFollowersAction(RulePart):
         if not self.agents:
             raise ValueError(mark("It does not say who is to follow."))
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         added = await add_followers(do.tx, do.conversation_id, self.agents, by=do.actor, now=do.now, cause=do.cause)
         return "done" if added else "unchanged"
 

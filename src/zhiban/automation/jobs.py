@@ -1,4 +1,4 @@
-"""Work of rules after the commit: waits that begin when an agent comes or goes, calls to other programs, upkeep."""
+"""Work of rules after the commit: waits that begin when an agent comes or goes, calls to programs, maintenance."""
 
 from __future__ import annotations
 

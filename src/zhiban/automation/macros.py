@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from zhiban.automation.action_context import ActionContext, Outcome
+from zhiban.automation.action_context import ActionContext, ActionOutcome
 from zhiban.automation.actions import AnyMacroAction
 from zhiban.automation.facts import RuleFacts
 from zhiban.automation.field_names import check_field_names
@@ -203,7 +203,7 @@ async def run_macro(
     key: str,
     now: datetime,
     seen: Seen | None = None,
-) -> tuple[Outcome, ...] | None:
+) -> tuple[ActionOutcome, ...] | None:
     """Do what the macro says, all of it or nothing: whoever calls rolls back when this raises.
 
     The same `key` acts once, an empty one each time; None when it has acted already. Raises MacroFailed, BadDefinition,
@@ -221,7 +221,7 @@ async def run_macro(
         tx, conversation_id, NoteMacro(macro.id, macro.name, key), actor=actor, now=now, cause=cause
     )
     facts, limits = RuleFacts(now, found), limits_of(found.channel)
-    outcomes: list[Outcome] = []
+    outcomes: list[ActionOutcome] = []
     for position, action in enumerate(definition.actions):
         context = ActionContext(
             tx=tx,
@@ -253,7 +253,7 @@ async def _has_acted(tx: Transaction, conversation_id: int, key: str) -> bool:
     )
 
 
-async def _do(action: AnyMacroAction, context: ActionContext) -> Outcome:
+async def _do(action: AnyMacroAction, context: ActionContext) -> ActionOutcome:
     try:
         return await action.run(context)
     except psycopg.errors.ForeignKeyViolation:

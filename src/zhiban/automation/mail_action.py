@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zhiban.automation.action_context import ActionContext, Outcome
+from zhiban.automation.action_context import ActionContext, ActionOutcome
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations.transcript_mails import contact_address, mail_transcript
@@ -29,7 +29,7 @@ class MailTranscriptAction(RulePart):
             except Conflict as error:
                 raise ValueError(error.sentence) from None
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         address = self.address if self.to == "address" else await contact_address(do.tx, do.conversation_id)
         if not address:
             raise Conflict(mark("No e-mail address of the contact is known."))

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 
-from zhiban.automation.comings_and_goings import ComingsAndGoings, Key, comings_and_goings, presence_since
+from zhiban.automation.comings_and_goings import ComingsAndGoings, RowPosition, comings_and_goings, presence_since
 from zhiban.automation.conditions import CheckedCondition, check, needs_agents, needs_contact_labels
 from zhiban.automation.definition import Definition
 from zhiban.automation.delays import TIME_PASSED, TimePassed, Wait
@@ -88,7 +88,7 @@ class Rehearsal:
 
 
 @frozen_dataclass
-class _Moment:
+class _ReplayedMoment:
     """When a rule is asked, about which state, and because of which fact; None where time has passed."""
 
     at: datetime
@@ -124,9 +124,9 @@ async def rehearse(
     if access is not None:
         latest = [one for one in latest if access.sees(one.state.inbox_id)]
     events = await histories(tx, [one.state.id for one in latest], limit=EVENTS)
-    moments: list[tuple[ConversationFacts, _Moment]] = []
+    moments: list[tuple[ConversationFacts, _ReplayedMoment]] = []
     untold = 0
-    histories_of: dict[int, list[Change]] = {}
+    histories_of: dict[int, list[ReplayedChange]] = {}
     for one in latest:
         changes = histories_of[one.state.id] = list(_changes(events.get(one.state.id, ())))
         untold += not changes
@@ -171,10 +171,10 @@ def remarks(found: Rehearsal, texts: Texts) -> list[str]:
     return said
 
 
-Change = tuple[list[ConversationEvent], ConversationState]
+ReplayedChange = tuple[list[ConversationEvent], ConversationState]
 
 
-def _changes(events: Sequence[Event]) -> Iterator[Change]:
+def _changes(events: Sequence[Event]) -> Iterator[ReplayedChange]:
     """The facts of each change together, with the state after it. What begins before the log does is left out."""
     state: ConversationState | None = None
     told = [event for event in events if isinstance(event, ConversationEvent)]
@@ -189,7 +189,9 @@ def _changes(events: Sequence[Event]) -> Iterator[Change]:
             yield together, state
 
 
-def _set_off(changes: Sequence[Change], definition: Definition, rule_id: int | None) -> Iterator[_Moment]:
+def _set_off(
+    changes: Sequence[ReplayedChange], definition: Definition, rule_id: int | None
+) -> Iterator[_ReplayedMoment]:
     """The facts that set the rule off."""
     updated_at: datetime | None = None
     for together, state in changes:
@@ -202,12 +204,12 @@ def _set_off(changes: Sequence[Change], definition: Definition, rule_id: int | N
                 continue
             if Trigger.CONVERSATION_UPDATED in happened:
                 updated_at = event.at
-            yield _Moment(event.at, state, event)
+            yield _ReplayedMoment(event.at, state, event)
 
 
 def _in_time(
-    changes: Sequence[Change], after: TimePassed, log: ComingsAndGoings | None, *, now: datetime
-) -> Iterator[_Moment]:
+    changes: Sequence[ReplayedChange], after: TimePassed, log: ComingsAndGoings | None, *, now: datetime
+) -> Iterator[_ReplayedMoment]:
     """The moments at which something had been waited through."""
     if log is None:
         return _waited(_waits(changes, after), after, now=now)
@@ -216,18 +218,18 @@ def _in_time(
     return _came(changes, after, log, now=now)
 
 
-_Waiting = tuple[datetime, Wait | None, ConversationState]  # from when on what is waited through, in which state
+_WaitingRule = tuple[datetime, Wait | None, ConversationState]  # from when on what is waited through, in which state
 
 
-def _waited(steps: Iterable[_Waiting], after: TimePassed, *, now: datetime) -> Iterator[_Moment]:
+def _waited(steps: Iterable[_WaitingRule], after: TimePassed, *, now: datetime) -> Iterator[_ReplayedMoment]:
     """The moments at which a wait had lasted long enough, each once."""
     wait: Wait | None = None
     waiting: ConversationState | None = None
     done: datetime | None = None
 
-    def due(until: datetime) -> Iterator[_Moment]:
+    def due(until: datetime) -> Iterator[_ReplayedMoment]:
         if wait is not None and waiting is not None and wait.since != done and wait.counts_from + after.span <= until:
-            yield _Moment(wait.counts_from + after.span, waiting)
+            yield _ReplayedMoment(wait.counts_from + after.span, waiting)
 
     for at, begun, state in steps:
         for moment in due(at):
@@ -237,7 +239,7 @@ def _waited(steps: Iterable[_Waiting], after: TimePassed, *, now: datetime) -> I
     yield from due(now)
 
 
-def _waits(changes: Sequence[Change], after: TimePassed) -> Iterator[_Waiting]:
+def _waits(changes: Sequence[ReplayedChange], after: TimePassed) -> Iterator[_WaitingRule]:
     status_since: datetime | None = None
     for together, state in changes:
         began = [event.at for event in together if isinstance(event, StatusChanged | ConversationCreated)]
@@ -245,11 +247,13 @@ def _waits(changes: Sequence[Change], after: TimePassed) -> Iterator[_Waiting]:
         yield together[0].at, after.wait(state, status_since=status_since), state
 
 
-def _waits_for_absent(changes: Sequence[Change], after: TimePassed, log: ComingsAndGoings) -> Iterator[_Waiting]:
+def _waits_for_absent(
+    changes: Sequence[ReplayedChange], after: TimePassed, log: ComingsAndGoings
+) -> Iterator[_WaitingRule]:
     """What is waited through after each change, and after each time that an agent who had the conversation moved."""
     agents = {state.assignee_id for _, state in changes if state.assignee_id is not None}
     absent = {agent: log.absent_before(agent) for agent in agents}
-    steps: list[tuple[Key, Change | PresenceFact]] = [(_key(change), change) for change in changes]
+    steps: list[tuple[RowPosition, ReplayedChange | PresenceFact]] = [(_key(change), change) for change in changes]
     steps += log.of(agents)
     state: ConversationState | None = None
     given: datetime | None = None
@@ -265,10 +269,12 @@ def _waits_for_absent(changes: Sequence[Change], after: TimePassed, log: Comings
             yield at, after.wait(state, agent_since=agent_since), state
 
 
-def _came(changes: Sequence[Change], after: TimePassed, log: ComingsAndGoings, *, now: datetime) -> Iterator[_Moment]:
+def _came(
+    changes: Sequence[ReplayedChange], after: TimePassed, log: ComingsAndGoings, *, now: datetime
+) -> Iterator[_ReplayedMoment]:
     """The moments at which an agent who could answer had been there long enough; who comes in between begins anew."""
     keys = [_key(change) for change in changes]
-    began: list[Key] = []
+    began: list[RowPosition] = []
     for fact in log.comings():
         place = bisect_right(keys, (fact.at, fact.id))
         state = changes[place - 1][1] if place else None
@@ -285,20 +291,20 @@ def _came(changes: Sequence[Change], after: TimePassed, log: ComingsAndGoings, *
         state = changes[bisect_right(keys, until) - 1][1]
         wait = after.wait(state, agent_since=at)
         if wait is not None and wait.since == at and _somebody_there(state, log, until):
-            yield _Moment(due, state)
+            yield _ReplayedMoment(due, state)
 
 
-def _somebody_there(state: ConversationState, log: ComingsAndGoings, until: Key) -> bool:
+def _somebody_there(state: ConversationState, log: ComingsAndGoings, until: RowPosition) -> bool:
     """Whether the assignee, or where there is none anybody who may answer, was online."""
     asked = log.answers if state.assignee_id is None else (state.assignee_id,)
     return any(log.may_answer(agent, state.inbox_id) and log.is_online(agent, until) for agent in asked)
 
 
-def _key(change: Change) -> Key:
+def _key(change: ReplayedChange) -> RowPosition:
     return change[0][-1].at, change[0][-1].id
 
 
-def _agents(there: ComingsAndGoings, moment: _Moment, changes: Sequence[Change]) -> AgentFacts | None:
+def _agents(there: ComingsAndGoings, moment: _ReplayedMoment, changes: Sequence[ReplayedChange]) -> AgentFacts | None:
     """Who was there at that moment, and who had had the conversation before; None where nobody knows."""
     if not there.tells_of(moment.at):
         return None
@@ -312,7 +318,7 @@ def _agents(there: ComingsAndGoings, moment: _Moment, changes: Sequence[Change])
 def _asked(
     definition: Definition,
     one: ConversationFacts,
-    moment: _Moment,
+    moment: _ReplayedMoment,
     messages: dict[int, MessageFacts],
     agents: AgentFacts | None,
     contact_labels: tuple[int, ...] | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from zhiban.automation.action_context import ActionContext, Outcome
+from zhiban.automation.action_context import ActionContext, ActionOutcome
 from zhiban.automation.condition_fields import Ids
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.texts import Template, filled
@@ -22,7 +22,7 @@ from zhiban.notifications.service import NewNotification, notify
 from zhiban.people.teams import members_of
 
 
-async def say_to_contact(do: ActionContext, template: str, files: Sequence[DraftFile] = ()) -> Outcome:
+async def say_to_contact(do: ActionContext, template: str, files: Sequence[DraftFile] = ()) -> ActionOutcome:
     """Send these words and files once: as the agent's own where one acts, else as the rule's or the flow's."""
     text = filled(template, do.facts)
     if do.actor.kind == "agent" and do.actor.id is not None:
@@ -57,7 +57,7 @@ class SendMessageAction(RulePart):
     text: Template
     kind: Literal["send_message"] = "send_message"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         return await say_to_contact(do, self.text)
 
     def label(self, words: RuleWording) -> str:
@@ -69,7 +69,7 @@ class AddNoteAction(RulePart):
     text: Template
     kind: Literal["add_note"] = "add_note"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         text = filled(self.text, do.facts)
         await replies.add_note(do.tx, do.conversation_id, text=text, by=do.actor, now=do.now, cause=do.cause)
         return "done"
@@ -85,7 +85,7 @@ class NotifyAction(RulePart):
     text: Template
     kind: Literal["notify"] = "notify"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         name = do.facts.contact.name
         title, text = rule_notice(rule=do.name, contact_name=name, text=filled(self.text, do.facts))
         key = f"{do.key}-{do.position}"
@@ -110,7 +110,7 @@ class NotifyAgentsAction(RulePart):
         if (self.to == "agents" and not self.agents) or (self.to == "teams" and not self.teams):
             raise ValueError(mark("It does not say whom to tell."))
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         told = await notify(
             do.tx,
             NewNotification(

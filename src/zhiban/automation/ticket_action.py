@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from zhiban.automation.action_context import ActionContext, Outcome
+from zhiban.automation.action_context import ActionContext, ActionOutcome
 from zhiban.automation.condition_fields import Ids, PriorityNumber
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.texts import check_template, filled
@@ -47,7 +47,7 @@ class OpenTicketAction(RulePart):
     issue: Literal["none", "linked"] = "none"
     kind: Literal["open_ticket"] = "open_ticket"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         state, texts = do.facts.state, Texts("zh")
         # What tells of a ticket is no reason for another one.
         if do.facts.event is not None and do.facts.event.actor.kind == "tracker":

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from zhiban.automation.action_context import ActionContext, Outcome
+from zhiban.automation.action_context import ActionContext, ActionOutcome
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.rule_webhooks import CALL_WEBHOOK
 from zhiban.automation.texts import check_address
@@ -23,7 +23,7 @@ class CallWebhookAction(RulePart):
     url: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(check_address)]
     kind: Literal["call_webhook"] = "call_webhook"
 
-    async def run(self, do: ActionContext) -> Outcome:
+    async def run(self, do: ActionContext) -> ActionOutcome:
         if do.run_id is None:
             raise Conflict("Only rules call other programs.")
         await enqueue(do.tx, CALL_WEBHOOK.of(run_id=do.run_id, position=do.position))

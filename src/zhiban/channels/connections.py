@@ -154,21 +154,21 @@ class SharedTokens:
         now = self._clock.now()
         async with self._database.transaction(self._workspace_id) as tx:
             row = await tx.row(
-                "select token, token_expires_at, token_owner, token_lease_until from connection "
+                "select token, token_expires_at, token_leased_by, token_lease_expires_at from connection "
                 "where id = %(id)s for update",
                 id=self._connection_id,
             )
             if row is None:
                 raise NotFound("The connection was removed.")
-            sealed, expires_at, owner, lease_until = row
+            sealed, expires_at, leased_by, lease_expires_at = row
             stored = self._opened(sealed) if sealed else None
             if stored and stored != failed and expires_at and expires_at > now:
                 self._token, self._good_until = stored, expires_at
                 return False
-            if owner not in (None, self._me) and lease_until and lease_until > now:
+            if leased_by not in (None, self._me) and lease_expires_at and lease_expires_at > now:
                 return False
             await tx.run(
-                "update connection set token_owner = %(me)s, token_lease_until = %(until)s where id = %(id)s",
+                "update connection set token_leased_by = %(me)s, token_lease_expires_at = %(until)s where id = %(id)s",
                 me=self._me,
                 until=now + TOKEN_LEASE,
                 id=self._connection_id,
@@ -192,8 +192,8 @@ class SharedTokens:
             async with self._database.transaction(self._workspace_id) as tx:
                 await tx.run(
                     "update connection set token = coalesce(%(token)s, token), token_expires_at = %(until)s, "
-                    "token_owner = null, token_lease_until = null "
-                    "where id = %(id)s and token_owner = %(me)s",
+                    "token_leased_by = null, token_lease_expires_at = null "
+                    "where id = %(id)s and token_leased_by = %(me)s",
                     token=self._vault.seal({"token": grant.token}, bound_to=self._place) if grant else None,
                     until=until,
                     id=self._connection_id,

@@ -15,13 +15,13 @@ from zhiban.channels import reply_slots
 from zhiban.channels.connections import Connections, OpenConnection, OpenTracker
 from zhiban.channels.topics import ACCOUNT_WAITING, DELIVERY_WAITING, TRACKER_DELIVERY_WAITING
 from zhiban.kit.db import Database, DatabaseUnavailable, Transaction
-from zhiban.kit.errors import Unavailable
+from zhiban.kit.errors import NotFound, Unavailable
 from zhiban.kit.json_safe import json_safe
 from zhiban.kit.pubsub import PubSub
 from zhiban.ports import VerifiedWebhook
 
 BATCH = 500
-PATIENCE_SECONDS = 4.0  # vendors hang up after five and repeat the call
+STORE_TIMEOUT = 4.0  # vendors hang up after five and repeat the call
 
 # A repeat inserts nothing. For one that was stored and not yet handled the worker is woken again, which harms nobody.
 _INSERT = """
@@ -45,7 +45,7 @@ class _PendingDelivery:
     stored: asyncio.Future[list[bool]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-_Row = tuple[_PendingDelivery, VerifiedWebhook]
+_DeliveryRow = tuple[_PendingDelivery, VerifiedWebhook]
 
 
 class DeliveryStore:
@@ -78,7 +78,7 @@ class DeliveryStore:
         if connection.workspace_id not in self._flushing:
             self._flushing[connection.workspace_id] = asyncio.create_task(self._flush(connection.workspace_id))
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(STORE_TIMEOUT):
                 return await entry.stored
         except (TimeoutError, psycopg.Error, DatabaseUnavailable) as error:
             raise StoreUnavailable("The message could not be stored.") from error
@@ -87,7 +87,7 @@ class DeliveryStore:
         """What we say in a slot that the vendor asks for. Raises StoreUnavailable after four seconds."""
         try:
             async with (
-                asyncio.timeout(PATIENCE_SECONDS),
+                asyncio.timeout(STORE_TIMEOUT),
                 self._database.webhook_transaction(connection.workspace_id) as tx,
             ):
                 return await reply_slots.fetch(tx, connection.id, key, now=at)
@@ -114,7 +114,7 @@ class DeliveryStore:
 
     async def _store(self, workspace_id: int, batch: list[_PendingDelivery]) -> None:
         # PostgreSQL refuses to meet the same row twice in one insert: the first of a batch stands for all.
-        first: dict[bytes, _Row] = {}
+        first: dict[bytes, _DeliveryRow] = {}
         for entry in batch:
             for webhook in entry.webhooks:
                 first.setdefault(webhook.digest, (entry, webhook))
@@ -147,7 +147,7 @@ class DeliveryStore:
             ],
         )
 
-    async def _pass_on(self, workspace_id: int, rows: list[_Row]) -> None:
+    async def _pass_on(self, workspace_id: int, rows: list[_DeliveryRow]) -> None:
         """Wake who fetches or reads. When this fails the rows still say what waits, and recovery finds them."""
         accounts: dict[tuple[int, str | None], OpenConnection] = {}
         for entry, webhook in rows:
@@ -180,6 +180,18 @@ def _row(entry: _PendingDelivery, webhook: VerifiedWebhook) -> dict[str, Any]:
         "state": "pending" if webhook.parsable else "parked",
         "at": entry.at,
     }
+
+
+async def read_again(tx: Transaction, delivery_id: int) -> None:
+    """Put a delivery that failed back among those that wait. Raises NotFound."""
+    connection_id = await tx.value(
+        "update delivery set state = 'pending', attempts = 0, error = null where id = %(id)s and state = 'failed' "
+        "returning connection_id",
+        id=delivery_id,
+    )
+    if connection_id is None:
+        raise NotFound("There is no such failed delivery.")
+    tx.publish_after_commit(DELIVERY_WAITING, connection_id)
 
 
 async def park(tx: Transaction, connection_id: int, account: str | None) -> None:

@@ -31,8 +31,8 @@ HEARD_TWICE = mark(
     "Remove one of the two, or log another account in."
 )
 
-_FREE = f"""(g.owner is null or g.lease_until < %(now)s
-  or (g.owner not in ({LIVING}) and g.lease_until < %(now)s::timestamptz + %(silent)s::interval))"""
+_FREE = f"""(g.leased_by is null or g.lease_expires_at < %(now)s
+  or (g.leased_by not in ({LIVING}) and g.lease_expires_at < %(now)s::timestamptz + %(silent)s::interval))"""
 
 _DUE = f"""
 from connection c
@@ -45,16 +45,16 @@ where c.vendor = any(%(vendors)s::text[]) and c.removed_at is null
 ANY_DUE = f"exists (select {_DUE})"  # whether `gateways_due` finds any; over `now` and `due_params`
 
 _TAKE = f"""
-insert into gateway_state as g (workspace_id, connection_id, owner, lease_until, since, configured_at)
+insert into gateway_state as g (workspace_id, connection_id, leased_by, lease_expires_at, since, configured_at)
 select workspace_id, id, %(me)s, %(lease)s, %(now)s, updated_at from connection where id = %(connection)s
 on conflict (workspace_id, connection_id) do update
-  set owner = %(me)s, lease_until = %(lease)s, configured_at = excluded.configured_at
-where g.owner = %(me)s or {_FREE}
+  set leased_by = %(me)s, lease_expires_at = %(lease)s, configured_at = excluded.configured_at
+where g.leased_by = %(me)s or {_FREE}
 returning g.misses, g.configured_at"""
 
 _RENEW = """
-update gateway_state g set lease_until = %(lease)s, heard_at = case when %(open)s then %(now)s else g.heard_at end
-from connection c where g.connection_id = %(connection)s and g.owner = %(me)s and c.id = g.connection_id
+update gateway_state g set lease_expires_at = %(lease)s, heard_at = case when %(open)s then %(now)s else g.heard_at end
+from connection c where g.connection_id = %(connection)s and g.leased_by = %(me)s and c.id = g.connection_id
 returning c.updated_at, c.removed_at is not null as removed"""
 
 _GATEWAY = """
@@ -69,7 +69,7 @@ where g.connection_id <> %(connection)s and c.removed_at is null and g.state = '
   and not {_FREE})"""
 
 _HOLDER = f"""
-select g.owner, case when g.state = 'online' then g.account else '' end as account from gateway_state g
+select g.leased_by, case when g.state = 'online' then g.account else '' end as account from gateway_state g
 where g.connection_id = %(connection)s and not {_FREE}"""
 
 
@@ -121,7 +121,7 @@ class Turn:
 class GatewayHolder:
     """The living process that is connected, and the account that is online there."""
 
-    owner: int
+    leased_by: int
     account: str
 
 
@@ -207,8 +207,9 @@ async def leave_gateway(
     `unnoticed`: how long before now it may have been silent already.
     """
     left = await tx.run(
-        "update gateway_state set owner = null, lease_until = null, misses = %(misses)s, retry_at = %(retry_at)s, "
-        "heard_at = heard_at - %(unnoticed)s::interval where connection_id = %(connection)s and owner = %(me)s",
+        "update gateway_state set leased_by = null, lease_expires_at = null, misses = %(misses)s, "
+        "retry_at = %(retry_at)s, heard_at = heard_at - %(unnoticed)s::interval "
+        "where connection_id = %(connection)s and leased_by = %(me)s",
         connection=connection_id,
         me=me,
         misses=misses,

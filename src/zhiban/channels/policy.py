@@ -104,11 +104,11 @@ def _target(text: str) -> str:
 
 
 Line = Annotated[str, AfterValidator(_one_message)]
-Words = Annotated[tuple[Annotated[str, AfterValidator(_word)], ...], BeforeValidator(_one_or_many)]
+PolicyWords = Annotated[tuple[Annotated[str, AfterValidator(_word)], ...], BeforeValidator(_one_or_many)]
 Addresses = Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], BeforeValidator(_one_or_many)]
 
 
-class _Part(BaseModel):
+class _PolicyPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -120,10 +120,10 @@ HANDOFF_TEXT = "这个问题我为您转接人工客服，请稍候，客服会�
 HANDOFF_TEXT_WHEN_ASKED = "好的，为您转接人工客服，请稍候，客服会尽快回复您。"
 
 
-class HandoffPolicy(_Part):
+class HandoffPolicy(_PolicyPart):
     """When and how a conversation goes from the assistant to people."""
 
-    words: Words = Field(
+    words: PolicyWords = Field(
         default=(), description="Words that hand off at once, wherever they stand in a message", max_length=500
     )
     max_failures: int = Field(default=2, ge=1, le=10, description="How often the assistant may fail in a row")
@@ -151,7 +151,7 @@ class HandoffPolicy(_Part):
         return servicer.strip() if kind == "servicer" else None
 
 
-class Zones(_Part):
+class Zones(_PolicyPart):
     """Confidence from which to answer, and from which to suggest; replaces what the base calibrated itself."""
 
     answer: float = Field(ge=0, le=2)
@@ -164,7 +164,7 @@ class Zones(_Part):
         return self
 
 
-class AutoResolve(_Part):
+class AutoResolve(_PolicyPart):
     """After how many hours without a word a conversation is resolved in which nobody waits for us."""
 
     answered_hours: float | None = Field(
@@ -182,7 +182,7 @@ class AutoResolve(_Part):
     )
 
 
-class SurveyPolicy(_Part):
+class SurveyPolicy(_PolicyPart):
     """Whether contacts are asked how it was, once a person has answered them and the conversation is resolved."""
 
     ask: bool = Field(default=False, description="on: they are asked, in the chat where they can tap, else by a link")
@@ -191,7 +191,7 @@ class SurveyPolicy(_Part):
     )
 
 
-class AssignmentPolicy(_Part):
+class AssignmentPolicy(_PolicyPart):
     """To whom open conversations go that nobody has. Agents are given something only while they are online."""
 
     by: Literal["off", "round_robin", "balanced"] = Field(
@@ -226,7 +226,7 @@ class AssignmentPolicy(_Part):
     )
 
 
-class Policy(_Part):
+class Policy(_PolicyPart):
     """Everything an operator decides about the assistant of one inbox."""
 
     assistant: bool = Field(default=True, description="on: the assistant answers; off: everything goes to people")

@@ -24,8 +24,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from zhiban.channels import gateways
 from zhiban.channels.connection_health import mark_broken
 from zhiban.channels.connections import Connections, OpenConnection
-from zhiban.channels.delivery_store import PATIENCE_SECONDS, DeliveryStore, StoreUnavailable
-from zhiban.channels.sockets import Key, LiveSocket, SocketRegistry
+from zhiban.channels.delivery_store import STORE_TIMEOUT, DeliveryStore, StoreUnavailable
+from zhiban.channels.sockets import LiveSocket, SocketKey, SocketRegistry
 from zhiban.channels.topics import GATEWAY_PROBE
 from zhiban.channels.webhooks import QUERY_LIMIT, headers_of, query_of
 from zhiban.kit import metrics
@@ -106,7 +106,9 @@ class _Endpoint:
     def __init__(self, process: _ServingProcess) -> None:
         self._process = process
         self._probes: set[asyncio.Task[bool]] = set()
-        self._doors: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()  # kept by who stands before them
+        self._doors: WeakValueDictionary[SocketKey, asyncio.Lock] = (
+            WeakValueDictionary()
+        )  # kept by who stands before them
 
     async def open(self, websocket: WebSocket) -> None:
         """What Starlette calls for a socket that somebody wants to open."""
@@ -135,7 +137,7 @@ class _Endpoint:
         if not _PUBLIC_ID.fullmatch(public_id) or len(websocket.scope["query_string"]) > QUERY_LIMIT:
             raise _SocketRefused(404, "")
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(STORE_TIMEOUT):
                 connection = await self._process.connections.for_callback(public_id)
         except NotFound:
             connection = None
@@ -175,7 +177,7 @@ class _Endpoint:
             await self._refuse(connection, client, error.sentence)
         async with self._process.database.webhook_transaction(connection.workspace_id) as tx:
             holder = await gateways.holder(tx, connection.id, now=now)
-            elsewhere = holder is not None and holder.owner != self._process.pubsub.process_id
+            elsewhere = holder is not None and holder.leased_by != self._process.pubsub.process_id
             turn = (
                 await gateways.take_gateway(tx, connection.id, me=self._process.pubsub.process_id, now=now)
                 if client.events and not elsewhere
@@ -189,7 +191,7 @@ class _Endpoint:
             await self._refuse(connection, client, TAKEN)
         return turn
 
-    def _replace(self, key: Key, other: LiveSocket) -> None:
+    def _replace(self, key: SocketKey, other: LiveSocket) -> None:
         other.replaced = True
         other.end(4000, "replaced")
         self._process.registry.remove(key, other)
@@ -210,7 +212,7 @@ class _Endpoint:
                 self._probes.add(task)
                 task.add_done_callback(self._probes.discard)
 
-    async def _end_the_dead(self, key: Key, socket: LiveSocket) -> bool:
+    async def _end_the_dead(self, key: SocketKey, socket: LiveSocket) -> bool:
         connection = await self._process.connections.connection(*key)
         vendor = connection.vendor
         if isinstance(vendor, AcceptsSockets) and not await _lives(vendor, socket, self._process.registry.of(key)):

@@ -30,7 +30,7 @@ LOOK_EVERY = 0.5  # seconds, should a notice be lost
 NOT_CONNECTED = "The program is not connected."
 NO_ANSWER = "The program did not answer."
 
-Key = tuple[int, int]  # workspace and connection
+SocketKey = tuple[int, int]  # workspace and connection
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ class LiveSocket:
 class _Calls:
     """SocketCalls of one connection."""
 
-    def __init__(self, registry: SocketRegistry, key: Key) -> None:
+    def __init__(self, registry: SocketRegistry, key: SocketKey) -> None:
         self._registry = registry
         self._key = key
 
@@ -143,7 +143,7 @@ class SocketRegistry:
         self._database = database
         self._pubsub = pubsub
         self._clock = clock
-        self._sockets: dict[Key, list[LiveSocket]] = {}
+        self._sockets: dict[SocketKey, list[LiveSocket]] = {}
         self._ended: dict[int, asyncio.Event] = {}
         self._tasks = BackgroundTasks()
         pubsub.subscribe(GATEWAY_CALL, self._wanted)
@@ -153,12 +153,12 @@ class SocketRegistry:
         """How the program of this connection is called."""
         return _Calls(self, (workspace_id, connection_id))
 
-    def add(self, key: Key, socket: LiveSocket) -> None:
+    def add(self, key: SocketKey, socket: LiveSocket) -> None:
         self._sockets.setdefault(key, []).append(socket)
         if socket.client.calls:
             self._wanted(*key)  # somebody may wait for it
 
-    def remove(self, key: Key, socket: LiveSocket) -> None:
+    def remove(self, key: SocketKey, socket: LiveSocket) -> None:
         socket.closed()
         left = [one for one in self._sockets.get(key, ()) if one is not socket]
         if left:
@@ -166,7 +166,7 @@ class SocketRegistry:
         else:
             self._sockets.pop(key, None)
 
-    def of(self, key: Key) -> list[LiveSocket]:
+    def of(self, key: SocketKey) -> list[LiveSocket]:
         """Those of one connection, the oldest first."""
         return list(self._sockets.get(key, ()))
 
@@ -178,7 +178,7 @@ class SocketRegistry:
 
     # ------------------------------------------------------------------------------------------------------- calling
 
-    async def call(self, key: Key, echo: str, frame: str, *, timeout: float) -> str:
+    async def call(self, key: SocketKey, echo: str, frame: str, *, timeout: float) -> str:
         """As SocketCalls."""
         attempt = Attempt()
         try:
@@ -191,7 +191,7 @@ class SocketRegistry:
                 raise TryLater(NO_ANSWER, after=2.0, unknown=True) from error
             raise
 
-    async def _elsewhere(self, key: Key, echo: str, frame: str, timeout: float, attempt: Attempt) -> str:
+    async def _elsewhere(self, key: SocketKey, echo: str, frame: str, timeout: float, attempt: Attempt) -> str:
         """The answer by way of a process that is connected. Raises TryLater."""
         workspace_id, connection_id = key
         if not self._pubsub.peers:
@@ -236,7 +236,7 @@ class SocketRegistry:
         if self._pubsub.peers and any(one.client.calls for one in self.of(key)):
             self._tasks.start(self._make_calls(key))
 
-    async def _make_calls(self, key: Key) -> None:
+    async def _make_calls(self, key: SocketKey) -> None:
         try:
             async with self._database.transaction(key[0]) as tx:
                 taken = await gateway_calls.take_calls(tx, key[1])
@@ -245,7 +245,7 @@ class SocketRegistry:
             return
         await asyncio.gather(*(self._make(key, each) for each in taken))
 
-    async def _make(self, key: Key, taken: TakenCall) -> None:
+    async def _make(self, key: SocketKey, taken: TakenCall) -> None:
         answer: str | None = None
         state = "unsent"
         here = next((one for one in reversed(self.of(key)) if one.client.calls), None)

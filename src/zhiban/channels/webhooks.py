@@ -20,7 +20,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from zhiban.channels.connections import Connections, OpenConnection, OpenTracker
-from zhiban.channels.delivery_store import PATIENCE_SECONDS, DeliveryStore, StoreUnavailable
+from zhiban.channels.delivery_store import STORE_TIMEOUT, DeliveryStore, StoreUnavailable
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
@@ -139,7 +139,7 @@ class _Receiver:
     async def _verified(self, connection: OpenConnection | OpenTracker, now: datetime) -> None:
         """Let whoever sets the connection up see it. The vendor's answer never fails because of that."""
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS / 2):
+            async with asyncio.timeout(STORE_TIMEOUT / 2):
                 await self._connections.note_verified(connection, now=now)
         except (TimeoutError, psycopg.Error, Unavailable) as error:
             log.warning("That an address was verified could not be noted: %s", str(error).strip())
@@ -176,7 +176,7 @@ class _Receiver:
         if public_id is not None and not _PUBLIC_ID.fullmatch(public_id):
             return None
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(STORE_TIMEOUT):
                 connection = await self._connections.for_callback(public_id, vendor=vendor)
         except NotFound:
             return None

@@ -39,7 +39,7 @@ PROBE = b"zhiban doctor"
 SKEW_WARN, SKEW_FAIL = 30, 300  # seconds
 SIGNS = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]", "skip": "[dim]-[/]"}
 
-Findings = AsyncIterator[Finding]
+FindingStream = AsyncIterator[Finding]
 
 
 @command(app, "doctor", help=_("检查一切：数据库、渠道、模型、通知、时钟、磁盘，并说明怎样修好"))
@@ -68,7 +68,7 @@ def _show(finding: Finding) -> None:
         out.print(f"    → {escape(finding.cure)}")
 
 
-async def _everything(found: Settings, *, send: bool) -> Findings:
+async def _everything(found: Settings, *, send: bool) -> FindingStream:
     for local in (_disk, _key, _assets):
         yield local(found)
     try:
@@ -123,7 +123,7 @@ def _assets(_found: Settings) -> Finding:
 # -------------------------------------------------------------------------------------------------------- the database
 
 
-async def _database(found: Settings, urls: DatabaseUrls) -> Findings:
+async def _database(found: Settings, urls: DatabaseUrls) -> FindingStream:
     before, wanted = await revision(urls)
     if before is None:
         await bring_up_to_date(urls)
@@ -169,7 +169,7 @@ async def _database(found: Settings, urls: DatabaseUrls) -> Findings:
     yield Finding(_("行级安全"), "ok", _("有效"))  # without it the database would not have been opened
 
 
-async def _rows_and_settings(app: App) -> Findings:
+async def _rows_and_settings(app: App) -> FindingStream:
     """What the health page shows, too."""
     async with app.database.transaction(await workspace_of(app)) as tx:
         for finding in await checks.findings(tx, _notice_setup(app), _):
@@ -187,7 +187,7 @@ def _notice_setup(app: App) -> checks.NoticeSetup:
 # ---------------------------------------------------------------------------------------------------------- connections
 
 
-async def _file_store(app: App) -> Findings:
+async def _file_store(app: App) -> FindingStream:
     """A few bytes are kept, read back and forgotten again, where FILE_STORE says that files lie."""
 
     async def probe() -> AsyncIterator[bytes]:
@@ -210,7 +210,7 @@ async def _file_store(app: App) -> Findings:
         yield Finding(_("文件存储"), "fail", _("{place}给回的不是存进去的内容", place=place))
 
 
-async def _connections(app: App) -> Findings:
+async def _connections(app: App) -> FindingStream:
     async for row, result in check_connections(app):
         yield Finding(_(result.name), result.level, f"{row.name}：{told(result, _)}", _(result.cure))
 
@@ -281,7 +281,7 @@ async def _embedder(found: Settings, http: Http) -> Finding:
     return Finding(name, "ok", _("{model}，{n}维", model=embedder.name, n=len(vector)))
 
 
-async def _notifiers(found: Settings, http: Http, *, send: bool) -> Findings:
+async def _notifiers(found: Settings, http: Http, *, send: bool) -> FindingStream:
     name = _("通知")
     try:
         kinds = [scheme for scheme, _rest in parse_addresses(found.notification_channel)]

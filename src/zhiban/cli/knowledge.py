@@ -20,7 +20,7 @@ from zhiban.desk.standing_words import explain
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict, Misconfigured, NotFound
 from zhiban.knowledge import gap_queries, queries, retrieval, service, standing
-from zhiban.knowledge.importing import Confirm, ImportReport, Progress, Removal
+from zhiban.knowledge.importing import ConfirmRemoval, ImportReport, Progress, Removal
 from zhiban.knowledge.queries import DEFAULT_BASE, BaseRow
 from zhiban.knowledge.retrieval import ConfidenceBand
 from zhiban.knowledge.synonyms import groups_of
@@ -29,7 +29,7 @@ from zhiban.ports import Embedder
 Base = Annotated[str, typer.Option("--base", help=_("知识库的名字"))]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help=_("不再询问"))]
 
-PATIENCE = 30.0  # seconds for the vector of a question: the embedder is loaded first, and no contact waits
+EMBED_TIMEOUT = 30.0  # seconds for the vector of a question: the embedder is loaded first, and no contact waits
 
 ZONES = {
     ConfidenceBand.ANSWER: _("回答"),
@@ -48,7 +48,7 @@ async def import_with_progress(
     category: str | None = None,
     refresh: bool = False,
     source: str | None = None,
-    confirm: Confirm | None = None,
+    confirm: ConfirmRemoval | None = None,
     embedder: Embedder | None = None,
 ) -> ImportReport:
     """Import with a bar on standard error, which is left out where nobody watches."""
@@ -196,7 +196,7 @@ async def search(
             lambda: app.database.transaction(workspace_id),
             chosen,
             question,
-            embedders=replace(app.embedders, seconds=PATIENCE),
+            embedders=replace(app.embedders, seconds=EMBED_TIMEOUT),
             top_k=top_k,
             threshold=app.settings.kb_similarity_threshold,
         )

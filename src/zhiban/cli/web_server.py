@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 OPEN_FILES = 8192
 RESERVED_FILES = 200
-PATIENCE_AT_EXIT = 4  # seconds for requests that run, before their connections are closed
+SHUTDOWN_TIMEOUT = 4  # seconds for requests that run, before their connections are closed
 Started = Callable[[], Awaitable[None]]
 
 
@@ -104,7 +104,7 @@ async def run_web(web: WebServer, listener: socket.socket, started: Started, *, 
             proxy_headers=False,  # the application itself knows whom to believe
             **SOCKET_SETTINGS,
             lifespan="on",
-            timeout_graceful_shutdown=PATIENCE_AT_EXIT,
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
         )
     )
 

@@ -204,7 +204,7 @@ class AttachmentJobs:
                 await _not_playable(tx, attachment_id, str(error))
                 tx.publish_after_commit(CONVERSATION_CHANGED, conversation_id)
 
-    # -------------------------------------------------------------------------------------------------- upkeep
+    # -------------------------------------------------------------------------------------------------- maintenance
 
     async def remove_unreferenced_files(self) -> None:
         """Forget files that no attachment, no draft and no action names, a day after they were last stored."""

@@ -12,7 +12,14 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import clean
 from zhiban.people.contacts import contact_name, ensure_contacts, learn_profiles
-from zhiban.ports import ContactFollow, ManagesExternalContacts, Profile, RelationChange, RelationChanged, Vendor
+from zhiban.ports import (
+    ContactFollow,
+    ContactFollowChange,
+    ContactFollowChanged,
+    ManagesExternalContacts,
+    Profile,
+    Vendor,
+)
 
 _UPSERT = """
 insert into contact_follow (workspace_id, connection_id, contact_id, external_id, member, source, state, added_at,
@@ -66,14 +73,18 @@ def _namespace(connection: OpenConnection) -> tuple[str, str]:
     return vendor.namespace(vendor.contact_kind)
 
 
-async def changed(tx: Transaction, connection: OpenConnection, item: RelationChanged, *, now: datetime) -> None:
+async def changed(tx: Transaction, connection: OpenConnection, item: ContactFollowChanged, *, now: datetime) -> None:
     """Store the change; what must be said or marked at the vendor is done by the jobs of its event."""
     match item.change:
-        case RelationChange.ADDED | RelationChange.HALF_ADDED:
+        case ContactFollowChange.ADDED | ContactFollowChange.HALF_ADDED:
             await _added(tx, connection, item, now=now)
-        case RelationChange.REMOVED_BY_US | RelationChange.REMOVED_BY_CONTACT | RelationChange.TRANSFER_FAILED:
+        case (
+            ContactFollowChange.REMOVED_BY_US
+            | ContactFollowChange.REMOVED_BY_CONTACT
+            | ContactFollowChange.TRANSFER_FAILED
+        ):
             await _ended(tx, connection, item, now=now)
-        case RelationChange.EDITED:
+        case ContactFollowChange.EDITED:
             contact_id = await tx.value(
                 "select contact_id from contact_follow where connection_id = %(connection)s "
                 "and external_id = %(external)s and member = %(member)s",
@@ -96,7 +107,7 @@ async def changed(tx: Transaction, connection: OpenConnection, item: RelationCha
             assert_never(never)
 
 
-async def _added(tx: Transaction, connection: OpenConnection, item: RelationChanged, *, now: datetime) -> None:
+async def _added(tx: Transaction, connection: OpenConnection, item: ContactFollowChanged, *, now: datetime) -> None:
     contact_id, follow_id = await _keep(tx, connection, item, state=item.change, now=now)
     vendor = _vendor(connection)
     expires = item.happened_at + timedelta(seconds=vendor.contact_welcome_seconds)
@@ -118,7 +129,12 @@ async def _added(tx: Transaction, connection: OpenConnection, item: RelationChan
 
 
 async def _keep(
-    tx: Transaction, connection: OpenConnection, item: RelationChanged, *, state: RelationChange, now: datetime
+    tx: Transaction,
+    connection: OpenConnection,
+    item: ContactFollowChanged,
+    *,
+    state: ContactFollowChange,
+    now: datetime,
 ) -> tuple[int, int]:
     """The contact and the row of the two, made when they are new."""
     kind, account = _namespace(connection)
@@ -139,11 +155,11 @@ async def _keep(
     return contact_id, int(follow_id)
 
 
-async def _ended(tx: Transaction, connection: OpenConnection, item: RelationChanged, *, now: datetime) -> None:
+async def _ended(tx: Transaction, connection: OpenConnection, item: ContactFollowChanged, *, now: datetime) -> None:
     contact_id = await _mark_ended(tx, connection, item, now=now)
-    if contact_id is None and item.change is not RelationChange.TRANSFER_FAILED:
+    if contact_id is None and item.change is not ContactFollowChange.TRANSFER_FAILED:
         # The end arrived before the beginning: keep both, so that the beginning cannot revive it unseen.
-        await _keep(tx, connection, item, state=RelationChange.ADDED, now=now)
+        await _keep(tx, connection, item, state=ContactFollowChange.ADDED, now=now)
         contact_id = await _mark_ended(tx, connection, item, now=now)
     await event_log.append(
         tx,
@@ -159,7 +175,7 @@ async def _ended(tx: Transaction, connection: OpenConnection, item: RelationChan
 
 
 async def _mark_ended(
-    tx: Transaction, connection: OpenConnection, item: RelationChanged, *, now: datetime
+    tx: Transaction, connection: OpenConnection, item: ContactFollowChanged, *, now: datetime
 ) -> int | None:
     """The contact, or None when we do not know the two."""
     contact_id: int | None = await tx.value(

@@ -38,6 +38,7 @@ from zhiban.ports import (
     AccountsChanged,
     CardTapped,
     ContactChanged,
+    ContactFollowChanged,
     Entered,
     GroupChanged,
     GroupStale,
@@ -49,7 +50,6 @@ from zhiban.ports import (
     NativeState,
     Recalled,
     Receipt,
-    RelationChanged,
     SenderRole,
     SendFailed,
     SessionChanged,
@@ -72,7 +72,7 @@ async def apply(tx: Transaction, inbox: OpenInbox, item: Incoming, *, now: datet
             await _entered(tx, inbox, item, now=now)
         case SessionChanged():
             await _session_changed(tx, inbox, item, now=now)
-        case RelationChanged():
+        case ContactFollowChanged():
             await contact_follows.changed(tx, inbox.connection, item, now=now)
         case CardTapped():
             await _card_tapped(tx, inbox, item, now=now)

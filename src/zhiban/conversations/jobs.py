@@ -330,7 +330,7 @@ class ConversationJobs:
         began = self._clock.now()
         off: str | None = None
         try:
-            async for seen in connection.vendor.relations():
+            async for seen in connection.vendor.follows():
                 async with self._database.transaction(workspace_id) as tx:
                     await contact_follows.keep_seen(tx, connection, seen, now=self._clock.now())
         except FeatureOff as error:
@@ -347,7 +347,7 @@ class ConversationJobs:
         if not isinstance(connection.vendor, ManagesExternalContacts):
             return
         try:
-            for seen in await connection.vendor.relations_of(contact):
+            for seen in await connection.vendor.follows_of(contact):
                 async with self._database.transaction(workspace_id) as tx:
                     await contact_follows.keep_seen(tx, connection, seen, now=self._clock.now())
         except (SendRefused, FeatureOff) as error:

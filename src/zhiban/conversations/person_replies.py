@@ -30,7 +30,7 @@ order by m.id desc limit %(most)s"""
 
 
 @frozen_dataclass
-class _Reply:
+class _PersonReply:
     id: int
     conversation_id: int
     inbox_id: int
@@ -64,7 +64,7 @@ async def person_reply(tx: Transaction, message_id: int) -> PersonReply:
     What the contact said is the message that it answers, where one was chosen, else everything since a person answered
     before. Raises NotFound.
     """
-    reply = await tx.object(_Reply, _REPLY, id=message_id)
+    reply = await tx.object(_PersonReply, _REPLY, id=message_id)
     if reply is None:
         raise NotFound("There is no such reply.")
     said: list[ContactWords] = []

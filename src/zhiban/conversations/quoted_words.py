@@ -41,7 +41,7 @@ on conflict do nothing"""
 
 
 @frozen_dataclass
-class _Candidate:
+class _QuotedCandidate:
     external_id: str
     text: str
     content: dict[str, object]
@@ -79,7 +79,7 @@ async def _meant(
     if not words:
         return None
     # The words of files are their kinds alone, and say nothing.
-    latest = await tx.objects(_Candidate, _LATEST, id=state.id, limit=LOOKED_AT) if not quoted.files else ()
+    latest = await tx.objects(_QuotedCandidate, _LATEST, id=state.id, limit=LOOKED_AT) if not quoted.files else ()
     for one in latest:
         if one.external_id != message.external_id and _are_same(_squeezed(own_words(one.text, one.content)), words):
             return one.external_id

@@ -16,7 +16,7 @@ from typing import Literal
 from zhiban.conversations.groups import chat_of
 from zhiban.conversations.queries import head
 from zhiban.conversations.retention import forgotten_in
-from zhiban.conversations.transcript_words import Said, gone_words, outside_of_group, plain_text, said_in
+from zhiban.conversations.transcript_words import SaidLine, gone_words, outside_of_group, plain_text, said_in
 from zhiban.conversations.transcripts import TranscriptLine, record_transcript, transcript
 from zhiban.events import Actor, ActorKind
 from zhiban.kit.clock import Clock
@@ -289,7 +289,7 @@ _LINE = '<p style="margin:2px 0;white-space:pre-wrap;overflow-wrap:anywhere">{}<
 _WHO = '<p style="margin:16px 0 0;font-size:13px"><b>{}</b> <span style="color:#6b6b6b">{}</span></p>'
 
 
-def _page(above: Sequence[str], said: Sequence[Said], texts: Texts) -> str:
+def _page(above: Sequence[str], said: Sequence[SaidLine], texts: Texts) -> str:
     """The same as a page for mail programs: text and styles, nothing that is loaded or run."""
     parts = [_LINE.format(escape(line)) for line in above]
     for who, one, words in said:

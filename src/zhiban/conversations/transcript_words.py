@@ -27,10 +27,10 @@ KIND_LABELS = {
     "other": mark("这类消息请到微信里看"),
 }
 
-Said = tuple[str, TranscriptLine, tuple[str, ...]]  # whose words, the message, its lines
+SaidLine = tuple[str, TranscriptLine, tuple[str, ...]]  # whose words, the message, its lines
 
 
-def said_in(lines: Sequence[TranscriptLine], tag: str, texts: Texts) -> list[Said]:
+def said_in(lines: Sequence[TranscriptLine], tag: str, texts: Texts) -> list[SaidLine]:
     """Every message with whose it is and what stands below the name."""
     return [(who_of(one, tag, texts), one, tuple(words_of(one, texts))) for one in lines]
 
@@ -72,7 +72,7 @@ def _outside_names(
     return names
 
 
-def plain_text(title: str, missing: str, said: Sequence[Said], texts: Texts) -> str:
+def plain_text(title: str, missing: str, said: Sequence[SaidLine], texts: Texts) -> str:
     """The whole as plain text, which ends with a line's end."""
     parts = [title, missing] if missing else [title]
     parts += [f"[{texts.stamp(one.at)}] {who}\n" + "\n".join(words) for who, one, words in said]

@@ -24,7 +24,7 @@ class Difference:
 
 
 @frozen_dataclass
-class _Change:
+class _TextChange:
     """The earlier words and the later ones; equal where nothing changed."""
 
     before: str
@@ -38,32 +38,32 @@ def differences(before: str, after: str) -> tuple[Difference, ...]:
     return tuple(_told(_joined(steps)))
 
 
-def _changes(before: Sequence[str], after: Sequence[str]) -> Iterator[_Change]:
+def _changes(before: Sequence[str], after: Sequence[str]) -> Iterator[_TextChange]:
     for _, i, j, k, m in SequenceMatcher(None, before, after).get_opcodes():
-        yield _Change("".join(before[i:j]), "".join(after[k:m]))
+        yield _TextChange("".join(before[i:j]), "".join(after[k:m]))
 
 
-def _within(changed: _Change) -> list[_Change]:
+def _within(changed: _TextChange) -> list[_TextChange]:
     before, after = _WORDS.findall(changed.before), _WORDS.findall(changed.after)
     if not before or not after or len(before) > _MOST_WORDS or len(after) > _MOST_WORDS:
         return [changed]
     return list(_changes(before, after))
 
 
-def _joined(steps: Sequence[_Change]) -> list[_Change]:
+def _joined(steps: Sequence[_TextChange]) -> list[_TextChange]:
     """Changes that only a letter or two keep apart are one."""
-    joined: list[_Change] = []
+    joined: list[_TextChange] = []
     for number, step in enumerate(steps):
         same, last = step.before == step.after, joined[-1] if joined else None
         tiny = same and len(step.before.strip()) <= _TINY and 0 < number < len(steps) - 1 and "\n" not in step.before
         if last is not None and (tiny or not same) and last.before != last.after:
-            joined[-1] = _Change(last.before + step.before, last.after + step.after)
+            joined[-1] = _TextChange(last.before + step.before, last.after + step.after)
         else:
             joined.append(step)
     return joined
 
 
-def _told(steps: Sequence[_Change]) -> Iterator[Difference]:
+def _told(steps: Sequence[_TextChange]) -> Iterator[Difference]:
     for number, step in enumerate(steps):
         if step.before == step.after:
             yield from _folded(step.before, first=number == 0, last=number == len(steps) - 1)

@@ -15,7 +15,7 @@ from zhiban.channels.inboxes import inboxes
 from zhiban.conversations.action_files import ActionFile
 from zhiban.desk import rule_form
 from zhiban.desk.page import DeskPage
-from zhiban.desk.rule_form import Draft
+from zhiban.desk.rule_form import RuleDraft
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -74,7 +74,7 @@ class EditorPage(DeskPage):
 
     @abstractmethod
     async def show(
-        self, *, opened: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
+        self, *, opened: int | None = None, draft: RuleDraft | None = None, trouble: str = "", status: int = 200
     ) -> Response: ...
 
     async def names(self, tx: Transaction) -> Names:
@@ -88,6 +88,6 @@ class EditorPage(DeskPage):
     def words(self, error: ZhibanError) -> str:
         return rule_form.trouble(error, self.texts) if isinstance(error, Conflict) else super().words(error)
 
-    async def refused(self, error: Conflict, *, opened: int | None, draft: Draft | None = None) -> Response:
+    async def refused(self, error: Conflict, *, opened: int | None, draft: RuleDraft | None = None) -> Response:
         """The page again, with what was typed and why it was not stored."""
         return await self.show(opened=opened, draft=draft, trouble=self.words(error), status=422)

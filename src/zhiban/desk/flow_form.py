@@ -10,12 +10,12 @@ from zhiban.automation.flow_definition import FlowDefinition
 from zhiban.automation.flow_steps import STEPS
 from zhiban.automation.wording import RuleWording
 from zhiban.desk import rule_form
-from zhiban.desk.rule_form import Draft, PartView
+from zhiban.desk.rule_form import PartView, RuleDraft
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import Texts
 
 DEFINITION = ("steps", "actions", "minutes", "when_silent", "when_cancelled")
-NEW: Draft = {
+NEW: RuleDraft = {
     "name": "",
     "steps": [{"kind": "text", "question": ""}],
     "actions": [{"kind": "hand_off", "to": "people"}],
@@ -27,11 +27,11 @@ NEW: Draft = {
 _ORDER = ("question", "options", "pattern", "example", "name", "optional", "save", "retry")
 
 
-def of_flow(name: str, definition: FlowDefinition) -> Draft:
+def of_flow(name: str, definition: FlowDefinition) -> RuleDraft:
     return {"name": name, **definition.plain()}
 
 
-def typed(form: Iterable[tuple[str, str]]) -> Draft:
+def typed(form: Iterable[tuple[str, str]]) -> RuleDraft:
     """The draft that a form holds: `s.0.question` is the first question, `a.0.kind` what is done first at the end."""
     values: dict[str, list[str]] = {}
     for name, value in form:
@@ -49,11 +49,11 @@ def typed(form: Iterable[tuple[str, str]]) -> Draft:
     }
 
 
-def changed(draft: Draft, wish: str) -> Draft:
+def changed(draft: RuleDraft, wish: str) -> RuleDraft:
     """The draft after a button: `add-step:s`, `add-action:a`, `remove:s.0`, `up:s.1`."""
     verb, _, path = wish.partition(":")
     parent, _, number = path.partition(".")
-    listed: list[Draft] = draft["actions"] if parent == "a" else draft["steps"]
+    listed: list[RuleDraft] = draft["actions"] if parent == "a" else draft["steps"]
     place = int(number) if number.isdecimal() else len(listed)
     match verb:
         case "add-step" | "add-action":
@@ -66,7 +66,7 @@ def changed(draft: Draft, wish: str) -> Draft:
     return draft
 
 
-def steps_view(draft: Draft, words: RuleWording) -> list[PartView]:
+def steps_view(draft: RuleDraft, words: RuleWording) -> list[PartView]:
     found = rule_form.parts_view(draft["steps"], "s", STEPS, words)
     return [
         PartView(one.path, one.kind, tuple(sorted(one.fields, key=lambda field: _ORDER.index(field.name))))
@@ -74,7 +74,7 @@ def steps_view(draft: Draft, words: RuleWording) -> list[PartView]:
     ]
 
 
-def actions_view(draft: Draft, words: RuleWording) -> list[PartView]:
+def actions_view(draft: RuleDraft, words: RuleWording) -> list[PartView]:
     return rule_form.parts_view(draft["actions"], "a", FLOW_ACTIONS, words)
 
 

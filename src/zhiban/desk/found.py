@@ -13,12 +13,12 @@ from zhiban.kit.word_search import Query
 
 BEFORE, SHOWN = 40, 180  # characters before the first mark, and in all
 
-Part = tuple[str, bool]  # a piece of text, and whether it is what was looked for
+TextPart = tuple[str, bool]  # a piece of text, and whether it is what was looked for
 
 
-def parts(text: str, spans: Sequence[tuple[int, int]]) -> tuple[Part, ...]:
+def parts(text: str, spans: Sequence[tuple[int, int]]) -> tuple[TextPart, ...]:
     """The text in pieces, none of them empty."""
-    found: list[Part] = []
+    found: list[TextPart] = []
     end = 0
     for start, stop in spans:
         found += [(text[end:start], False), (text[start:stop], True)]
@@ -26,7 +26,7 @@ def parts(text: str, spans: Sequence[tuple[int, int]]) -> tuple[Part, ...]:
     return tuple(one for one in (*found, (text[end:], False)) if one[0])
 
 
-def excerpt(text: str, query: Query) -> tuple[Part, ...]:
+def excerpt(text: str, query: Query) -> tuple[TextPart, ...]:
     """About 180 characters around the first place that was looked for, in pieces; cut ends have an ellipsis."""
     spans = query.spans(text)
     first = spans[0][0] if spans else 0
@@ -42,10 +42,10 @@ class ContactView:
     """A contact that was found: what they are called, and what else holds the words."""
 
     id: int
-    name: tuple[Part, ...]
+    name: tuple[TextPart, ...]
     key: str
     called: str
-    also: tuple[tuple[Part, ...], ...]
+    also: tuple[tuple[TextPart, ...], ...]
     blocked: bool
     conversations: tuple[FoundConversation, ...]
     labels: tuple[Label, ...] = ()

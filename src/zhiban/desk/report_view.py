@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from zhiban.conversations.surveys import RATING_LABELS
-from zhiban.insights.models import NOBODY, Measure
+from zhiban.insights.models import NULL_ID, Measure
 from zhiban.insights.numbers import Numbers, share
-from zhiban.insights.periods import Period, Step
+from zhiban.insights.periods import Period, PeriodStep
 from zhiban.insights.queries import Dimension
 from zhiban.insights.report import TWICE, Part, Report
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -29,7 +29,7 @@ NONE_OF = {
     Dimension.LABEL: mark("没有标签"),
     Dimension.CHANNEL: mark("渠道已不在"),
 }
-NONE = str(NOBODY)
+NONE = str(NULL_ID)
 TWICE_WORDS = mark("减去重复：带几个标签的会话")
 GONE = mark("已删除，编号{id}")
 # Who resolved, in the order and with the colours of the chart; whatever kind is not named is the last.
@@ -224,9 +224,9 @@ def heat(week: Sequence[Sequence[int]]) -> list[list[Heat]]:
 def step_label(period: Period, start: datetime, _: Texts) -> str:
     local = start.astimezone(period.zone)
     match period.step:
-        case Step.HOUR:
+        case PeriodStep.HOUR:
             return f"{local:%H:%M}" if period.days == 1 else f"{local:%m-%d %H:%M}"
-        case Step.MONTH:
+        case PeriodStep.MONTH:
             return f"{local:%Y-%m}"
         case _:
             return f"{local:%m-%d}" if period.first.year == period.last.year else f"{local:%Y-%m-%d}"

@@ -69,8 +69,8 @@ MEMBERS_SHOWN = 200  # of a group, beside its messages
 MEMBERS_NAMED = 1000  # whom one who writes may name
 
 LimitsOf = Callable[[str], Limits]
-Suggest = Callable[[int, int], Awaitable[Suggestion | None]]  # workspace and conversation
-Explain = Callable[[int, int], Awaitable[SuggestionReasons]]  # the same
+MakeSuggestion = Callable[[int, int], Awaitable[Suggestion | None]]  # workspace and conversation
+ExplainSuggestion = Callable[[int, int], Awaitable[SuggestionReasons]]  # the same
 
 
 @frozen_dataclass
@@ -79,8 +79,8 @@ class DeskSettings:
 
     limits_of: LimitsOf
     files: FileStore
-    suggest: Suggest | None = None
-    explain: Explain | None = None
+    suggest: MakeSuggestion | None = None
+    explain: ExplainSuggestion | None = None
     entries: EntrySearch | None = None
     drafting: DraftAssistant | None = None
     naming: ChatModel | None = None  # what puts the title of a ticket better, where there is a model

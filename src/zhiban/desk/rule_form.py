@@ -23,12 +23,12 @@ from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 
-Draft = dict[str, Any]  # name, stops, and the definition's on, conditions, actions as plain values
+RuleDraft = dict[str, Any]  # name, stops, and the definition's on, conditions, actions as plain values
 
 DEFINITION = ("on", "after", "conditions", "actions")
 NEW_CONDITION: Mapping[str, Any] = {"kind": "status", "statuses": ["open"]}
 MOST_PARTS = 60  # of one draft; more is no rule that a person could read
-NEW: Draft = {"name": "", "stops": False, "on": ["conversation_resolved"], "after": None,
+NEW: RuleDraft = {"name": "", "stops": False, "on": ["conversation_resolved"], "after": None,
               "conditions": {"kind": "group"}, "actions": [{"kind": "unassign"}]}  # fmt: skip
 _ROWS = {"agent": "agents", "agents": "agents", "team": "teams", "teams": "teams", "labels": "labels",
          "inboxes": "inboxes", "channels": "channels", "flow": "flows", "save": "fields"}  # fmt: skip
@@ -59,7 +59,7 @@ class PartView:
     parts: tuple[PartView, ...] = ()
 
 
-def of_rule(name: str, *, stops: bool, definition: Definition) -> Draft:
+def of_rule(name: str, *, stops: bool, definition: Definition) -> RuleDraft:
     return {"name": name, "stops": stops, **definition.plain()}
 
 
@@ -67,7 +67,7 @@ def typed(
     form: Iterable[tuple[str, str]],
     actions: Mapping[str, type] = ACTIONS,
     conditions: Mapping[str, type] = CONDITIONS,
-) -> Draft:
+) -> RuleDraft:
     """The draft that a form holds. Names are paths: `c.0.operator` is the operator of the first condition."""
     values: dict[str, list[str]] = {}
     for name, value in form:
@@ -82,12 +82,12 @@ def typed(
     }
 
 
-def parts(values: Mapping[str, list[str]], path: str, registry: Mapping[str, type]) -> list[Draft]:
+def parts(values: Mapping[str, list[str]], path: str, registry: Mapping[str, type]) -> list[RuleDraft]:
     """The parts that a form holds at `path`.0, `path`.1 and so on."""
     return [_part(child, values, registry) for child in _children(path, values)]
 
 
-def _after(values: Mapping[str, list[str]]) -> Draft | None:
+def _after(values: Mapping[str, list[str]]) -> RuleDraft | None:
     """What time has to pass; nothing where no such choice was made."""
     told = {name: (values.get(f"t.{name}") or [""])[0] for name in ("what", "minutes", "status")}
     return {name: value for name, value in told.items() if value} if told["what"] else None
@@ -99,7 +99,7 @@ def _children(path: str, values: Mapping[str, list[str]]) -> list[str]:
     return [f"{path}.{number}" for number in sorted(numbers)][:MOST_PARTS]
 
 
-def _group(path: str, values: Mapping[str, list[str]], conditions: Mapping[str, type]) -> Draft:
+def _group(path: str, values: Mapping[str, list[str]], conditions: Mapping[str, type]) -> RuleDraft:
     parts = [
         _group(child, values, conditions) if f"{child}.match" in values else _part(child, values, conditions)
         for child in _children(path, values)
@@ -108,11 +108,11 @@ def _group(path: str, values: Mapping[str, list[str]], conditions: Mapping[str, 
     return {"kind": "group", "match": match, "conditions": parts}
 
 
-def _part(path: str, values: Mapping[str, list[str]], registry: Mapping[str, type]) -> Draft:
+def _part(path: str, values: Mapping[str, list[str]], registry: Mapping[str, type]) -> RuleDraft:
     kind = (values.get(f"{path}.kind") or [""])[0]
     if kind not in registry:
         kind = next(iter(registry))
-    part: Draft = {"kind": kind}
+    part: RuleDraft = {"kind": kind}
     required = {one.name for one in fields(registry[kind]) if one.default is MISSING}
     for name, hint in _fields(registry[kind]).items():
         given = values.get(f"{path}.{name}")
@@ -127,7 +127,7 @@ def _part(path: str, values: Mapping[str, list[str]], registry: Mapping[str, typ
     return part
 
 
-def _listed(part: Draft, name: str, given: list[str], hint: Any) -> list[str]:
+def _listed(part: RuleDraft, name: str, given: list[str], hint: Any) -> list[str]:
     """Ticked choices as they are; words of one text, apart where it is no pattern."""
     if _choices(hint) or name in _ROWS or name in ("to", "files"):
         return [one for one in given if one]
@@ -137,8 +137,8 @@ def _listed(part: Draft, name: str, given: list[str], hint: Any) -> list[str]:
 
 
 def changed(
-    draft: Draft, wish: str, actions: Mapping[str, type] = ACTIONS, condition: Mapping[str, Any] = NEW_CONDITION
-) -> Draft:
+    draft: RuleDraft, wish: str, actions: Mapping[str, type] = ACTIONS, condition: Mapping[str, Any] = NEW_CONDITION
+) -> RuleDraft:
     """The draft after a button: `add-condition:c`, `add-group:c.0`, `add-action:a`, `remove:c.0.1`."""
     verb, _, path = wish.partition(":")
     match verb:
@@ -157,8 +157,8 @@ def changed(
     return draft
 
 
-def _at(draft: Draft, path: str) -> Draft | None:
-    found: Draft = draft["conditions"]
+def _at(draft: RuleDraft, path: str) -> RuleDraft | None:
+    found: RuleDraft = draft["conditions"]
     for number in path.split(".")[1:]:
         inner = found.get("conditions", [])
         if not number.isdecimal() or int(number) >= len(inner):
@@ -193,11 +193,11 @@ def unfinished(error: BadDefinition, texts: Texts) -> str:
     return texts("{said}：{why}", said=said, why=texts.error(error.told)) if error.told else said
 
 
-def conditions_view(draft: Draft, words: RuleWording, conditions: Mapping[str, type] = CONDITIONS) -> PartView:
+def conditions_view(draft: RuleDraft, words: RuleWording, conditions: Mapping[str, type] = CONDITIONS) -> PartView:
     return _condition_view("c", draft["conditions"], words, conditions)
 
 
-def _condition_view(path: str, part: Draft, words: RuleWording, conditions: Mapping[str, type]) -> PartView:
+def _condition_view(path: str, part: RuleDraft, words: RuleWording, conditions: Mapping[str, type]) -> PartView:
     if part["kind"] == "group":
         inner = tuple(
             _condition_view(f"{path}.{number}", one, words, conditions)
@@ -207,16 +207,18 @@ def _condition_view(path: str, part: Draft, words: RuleWording, conditions: Mapp
     return _part_view(path, part, conditions[part["kind"]], words)
 
 
-def actions_view(draft: Draft, words: RuleWording, actions: Mapping[str, type] = ACTIONS) -> list[PartView]:
+def actions_view(draft: RuleDraft, words: RuleWording, actions: Mapping[str, type] = ACTIONS) -> list[PartView]:
     return parts_view(draft["actions"], "a", actions, words)
 
 
-def parts_view(found: Iterable[Draft], path: str, registry: Mapping[str, type], words: RuleWording) -> list[PartView]:
+def parts_view(
+    found: Iterable[RuleDraft], path: str, registry: Mapping[str, type], words: RuleWording
+) -> list[PartView]:
     """The parts of a list in the editor, at `path`.0, `path`.1 and so on."""
     return [_part_view(f"{path}.{number}", one, registry[one["kind"]], words) for number, one in enumerate(found)]
 
 
-def _part_view(path: str, part: Draft, cls: type, words: RuleWording) -> PartView:
+def _part_view(path: str, part: RuleDraft, cls: type, words: RuleWording) -> PartView:
     defaults = {one.name: one.default for one in fields(cls) if one.default is not MISSING}
     values = {**defaults, **part}
     shown = [

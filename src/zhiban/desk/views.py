@@ -43,7 +43,7 @@ from zhiban.tickets.drafts import TicketDraft
 from zhiban.tickets.models import Ticket
 
 NO_IDS: Mapping[int, int] = MappingProxyType({})
-NOBODY: Mapping[int, str] = MappingProxyType({})
+NO_MEMBERS: Mapping[int, str] = MappingProxyType({})
 NO_WORDS: Mapping[int, str] = MappingProxyType({})
 TOGETHER = timedelta(minutes=3)  # messages of one sender this close share one name line
 
@@ -241,7 +241,7 @@ def message_view(
     kept: Mapping[int, int] = NO_IDS,
     translated: Mapping[int, str] = NO_WORDS,
     reader: Locale = "zh",
-    members: Mapping[int, str] = NOBODY,
+    members: Mapping[int, str] = NO_MEMBERS,
 ) -> MessageView:
     """`members` names the contacts of a group, `kept` says in which article a reply is, `translated` what a message
     says in the reader's language."""
@@ -337,7 +337,7 @@ def activity_view(
     names: Mapping[int, str],
     teams: Mapping[int, str],
     labels: Mapping[int, str],
-    members: Mapping[int, str] = NOBODY,
+    members: Mapping[int, str] = NO_MEMBERS,
 ) -> ActivityView | None:
     """The words for an activity as stored; None for one that nobody needs to read.
 

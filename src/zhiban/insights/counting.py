@@ -32,7 +32,7 @@ from zhiban.events import (
     SurveyRated,
 )
 from zhiban.insights.models import (
-    NOBODY,
+    NULL_ID,
     QUARTER,
     Counted,
     Marks,
@@ -66,7 +66,7 @@ def _unknown(event: ConversationEvent) -> TrackedConversation:
     return TrackedConversation(
         ConversationState(
             id=event.conversation_id,
-            inbox_id=event.inbox_id or NOBODY,
+            inbox_id=event.inbox_id or NULL_ID,
             contact_id=event.contact_id,
             thread="",
             status=Status(event.previous) if isinstance(event, StatusChanged) else Status.PENDING,
@@ -183,14 +183,14 @@ class _Counter:
 
     def _surveyed(self, event: SurveyAsked | SurveyRated, measure: Measure) -> ReportFact:
         """It belongs to the resolution that it is about: to who resolved, and the team of then."""
-        fact = self._fact(measure, agent_id=event.agent_id or NOBODY, who=None)
+        fact = self._fact(measure, agent_id=event.agent_id or NULL_ID, who=None)
         if isinstance(event, SurveyRated):
             cycle, team_id = event.resolved_cycle, event.resolved_team_id
         else:
             cycle, team_id = event.cycle or 0, event.team_id
         of_then = self.kept.credited and cycle == self.before.cycle
         labels = self.kept.credited[0].labels if of_then else fact.labels
-        return replace(fact, team_id=team_id or NOBODY, labels=labels)
+        return replace(fact, team_id=team_id or NULL_ID, labels=labels)
 
     def _queue(self) -> None:
         """Who takes it themselves has not let it lie."""
@@ -200,7 +200,7 @@ class _Counter:
             self.after = replace(self.after, queued_since=self.event.at)
         elif not lies and since is not None:
             if state.status is Status.OPEN and self.event.at > since:
-                self._time(Measure.QUEUED, since, self.event.at, agent_id=state.assignee_id or NOBODY)
+                self._time(Measure.QUEUED, since, self.event.at, agent_id=state.assignee_id or NULL_ID)
             self.after = replace(self.after, queued_since=None)
 
     def _levels(self) -> None:
@@ -236,15 +236,15 @@ class _Counter:
             at=self.event.at,
             measure=measure,
             inbox_id=state.inbox_id,
-            team_id=state.team_id or NOBODY,
-            agent_id=(state.assignee_id or NOBODY) if agent_id is None else agent_id,
+            team_id=state.team_id or NULL_ID,
+            agent_id=(state.assignee_id or NULL_ID) if agent_id is None else agent_id,
             who=self.event.actor.kind if who is None else who,
             labels=state.labels,
         )
 
 
 def _doer(actor: Actor) -> int:
-    return (actor.id or NOBODY) if actor.kind == "agent" else NOBODY
+    return (actor.id or NULL_ID) if actor.kind == "agent" else NULL_ID
 
 
 def _from_person(event: ConversationEvent) -> bool:
@@ -260,8 +260,8 @@ def _level(state: ConversationState, at: datetime) -> ReportFact | None:
         at=at,
         measure=measure,
         inbox_id=state.inbox_id,
-        team_id=state.team_id or NOBODY,
-        agent_id=state.assignee_id or NOBODY,
+        team_id=state.team_id or NULL_ID,
+        agent_id=state.assignee_id or NULL_ID,
         labels=state.labels,
     )
 

@@ -11,7 +11,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 RECIPE = 3  # grows whenever facts count otherwise than before: everything is then counted anew
 QUARTER = 900  # seconds; every time zone in use is a whole number of them from UTC
-NOBODY = 0  # in the place of an agent, a team or a conversation's inbox
+NULL_ID = 0  # in the place of an agent, a team or a conversation's inbox
 
 
 class Measure(IntEnum):
@@ -82,9 +82,9 @@ class ReportFact:
 
     at: datetime
     measure: Measure
-    inbox_id: int = NOBODY
-    team_id: int = NOBODY
-    agent_id: int = NOBODY
+    inbox_id: int = NULL_ID
+    team_id: int = NULL_ID
+    agent_id: int = NULL_ID
     who: str = ""
     labels: tuple[int, ...] = ()
     clock: ReportClock = ReportClock.ALWAYS

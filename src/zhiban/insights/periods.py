@@ -17,7 +17,7 @@ LONGEST = 366 * 10  # days
 WEEK_HOURS = 7 * 24
 
 
-class Step(StrEnum):
+class PeriodStep(StrEnum):
     """What one point of a curve stands for."""
 
     HOUR = "hour"
@@ -55,7 +55,7 @@ class Period:
     first: date
     last: date
     zone: ZoneInfo
-    step: Step
+    step: PeriodStep
     starts: tuple[datetime, ...]
     end: datetime
 
@@ -120,21 +120,31 @@ def period(first: date, last: date, zone: ZoneInfo) -> Period:
     if first < EARLIEST or (last - first).days >= LONGEST or last.year > 9000:
         raise Conflict(mark("A period lies after 1999 and has at most ten years."))
     days = (last - first).days + 1
-    step = Step.HOUR if days <= 2 else Step.DAY if days <= 92 else Step.WEEK if days <= 731 else Step.MONTH
+    step = (
+        PeriodStep.HOUR
+        if days <= 2
+        else PeriodStep.DAY
+        if days <= 92
+        else PeriodStep.WEEK
+        if days <= 731
+        else PeriodStep.MONTH
+    )
     since, end = midnight(first, zone), midnight(last + timedelta(days=1), zone)
     return Period(first, last, zone, step, tuple(_starts(first, last, zone, step, since, end)), end)
 
 
-def _starts(first: date, last: date, zone: ZoneInfo, step: Step, since: datetime, end: datetime) -> list[datetime]:
-    if step is Step.HOUR:  # by the clock on which an hour is an hour
+def _starts(
+    first: date, last: date, zone: ZoneInfo, step: PeriodStep, since: datetime, end: datetime
+) -> list[datetime]:
+    if step is PeriodStep.HOUR:  # by the clock on which an hour is an hour
         return [since + timedelta(hours=n) for n in range(int((end - since).total_seconds() + 3599) // 3600)]
     starts, day = [], first
     while day <= last:
         starts.append(midnight(day, zone))
         match step:
-            case Step.DAY:
+            case PeriodStep.DAY:
                 day += timedelta(days=1)
-            case Step.WEEK:
+            case PeriodStep.WEEK:
                 day += timedelta(days=7 - day.weekday())
             case _:
                 day = (day.replace(day=1) + timedelta(days=31)).replace(day=1)

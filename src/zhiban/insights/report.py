@@ -12,7 +12,7 @@ from zhiban.channels.inboxes import InboxConfig, inboxes_ever
 from zhiban.channels.policy import Policy
 from zhiban.insights import queries
 from zhiban.insights.counting import presence
-from zhiban.insights.models import NOBODY, STORED_COUNTS, STORED_TIMES, Measure, TrackedAgent
+from zhiban.insights.models import NULL_ID, STORED_COUNTS, STORED_TIMES, Measure, TrackedAgent
 from zhiban.insights.numbers import Numbers, total
 from zhiban.insights.periods import quarter_of
 from zhiban.insights.queries import CounterState, Dimension, ReportQuery
@@ -97,7 +97,7 @@ async def _parts(tx: Transaction, by: Dimension, found: Mapping[int, Numbers]) -
             parts = _by_channel(found, kinds)
         case _:
             parts = [Part(str(key), numbers) for key, numbers in found.items()]
-    last = (str(NOBODY), TWICE)
+    last = (str(NULL_ID), TWICE)
     return sorted(
         parts, key=lambda part: (part.key in last, part.key == TWICE, -part.numbers.resolved, -_size(part), part.key)
     )
@@ -110,7 +110,7 @@ def _size(part: Part) -> int:
 def _by_channel(found: Mapping[int, Numbers], kinds: Mapping[int, str]) -> list[Part]:
     by_kind: dict[str, list[Numbers]] = {}
     for inbox_id, numbers in found.items():
-        by_kind.setdefault(kinds.get(inbox_id, str(NOBODY)), []).append(numbers)
+        by_kind.setdefault(kinds.get(inbox_id, str(NULL_ID)), []).append(numbers)
     return [Part(kind, total(numbers)) for kind, numbers in by_kind.items()]
 
 
@@ -119,7 +119,7 @@ def _by_label(found: Mapping[int, Numbers], sets: Mapping[int, Sequence[int]]) -
     by_label: dict[str, list[Numbers]] = {}
     twice = []
     for label_set, numbers in found.items():
-        labels = sets.get(label_set, ()) or (NOBODY,)
+        labels = sets.get(label_set, ()) or (NULL_ID,)
         for label in labels:
             by_label.setdefault(str(label), []).append(numbers)
         if len(labels) > 1:

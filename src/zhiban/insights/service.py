@@ -225,7 +225,7 @@ async def _forget(tx: Transaction) -> None:
 
 async def _count(tx: Transaction, events: Sequence[Event]) -> None:
     """What these events count for, and what is to be remembered after them."""
-    memory = await _Memory.of(tx, events)
+    memory = await _ReportMemory.of(tx, events)
     facts: list[ReportFact] = []
     for event in events:
         match event:
@@ -246,7 +246,7 @@ async def _count(tx: Transaction, events: Sequence[Event]) -> None:
     await memory.write(tx)
 
 
-class _Memory:
+class _ReportMemory:
     """What the counter remembers of the conversations, agents and inboxes of a batch."""
 
     def __init__(
@@ -265,7 +265,7 @@ class _Memory:
         self._teams: dict[int, Any] = {}
 
     @classmethod
-    async def of(cls, tx: Transaction, events: Sequence[Event]) -> _Memory:
+    async def of(cls, tx: Transaction, events: Sequence[Event]) -> _ReportMemory:
         conversations = await tx.rows(
             "select conversation_id, remembered::text from report_conversation "
             "where conversation_id = any(%(ids)s::bigint[])",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from obstore.store import S3Config, S3Store
 
 TIMEOUT = timedelta(seconds=60)  # of a whole request, of 30 MB at most
-PATIENCE = timedelta(seconds=20)  # of retries inside obstore, which are for brief faults; jobs try again later
+RETRY_TIMEOUT = timedelta(seconds=20)  # of retries inside obstore, which are for brief faults; jobs try again later
 
 
 class S3FileStore:
@@ -50,7 +50,7 @@ class S3FileStore:
             virtual_hosted_style_request=not endpoint,
             config=config,
             client_options={"allow_http": endpoint.startswith("http://"), "timeout": TIMEOUT},
-            retry_config={"max_retries": 3, "retry_timeout": PATIENCE},
+            retry_config={"max_retries": 3, "retry_timeout": RETRY_TIMEOUT},
         )
 
     @classmethod

@@ -70,8 +70,8 @@ on conflict (workspace_id, key) do update set next_at = excluded.next_at where b
 
 _PAUSED = "select key, until, reason from circuit where state <> 'closed' order by key limit 100"
 
-Name = tuple[int, str]  # workspace, key
-Change = Callable[[Circuit, float], Circuit]
+CircuitName = tuple[int, str]  # workspace, key
+CircuitChange = Callable[[Circuit, float], Circuit]
 
 
 @frozen_dataclass
@@ -98,8 +98,8 @@ class BreakerStore:
         self._pubsub = pubsub
         self._clock = clock
         self._chance = chance
-        self._circuits: dict[Name, Circuit] = {}
-        self._refused: dict[Name, int] = {}
+        self._circuits: dict[CircuitName, Circuit] = {}
+        self._refused: dict[CircuitName, int] = {}
         self._read_at: dict[int, float] = {}
         self._writing = asyncio.Lock()
         self._reading: dict[int, asyncio.Task[None]] = {}
@@ -114,7 +114,7 @@ class BreakerStore:
 
     # ------------------------------------------------------------------------------------------------- deciding
 
-    async def admit(self, name: Name, pauses: Pauses) -> bool:
+    async def admit(self, name: CircuitName, pauses: Pauses) -> bool:
         """Return when the call may be made, and whether it is the probe. Raises Paused."""
         self._read_if_old(name[0])
         circuit = self._circuits.get(name)
@@ -133,7 +133,7 @@ class BreakerStore:
                 return found is Admission.PROBE
         raise Paused(name[1], after=self._comeback(name, circuit, pauses), reason=circuit.reason)
 
-    async def failed(self, name: Name, pauses: Pauses, *, asked: float | None, reason: str) -> float:
+    async def failed(self, name: CircuitName, pauses: Pauses, *, asked: float | None, reason: str) -> float:
         """A call failed. Returns the seconds of pause for this caller; 0 while others may still call."""
 
         def fail(stored: Circuit, now: float) -> Circuit:
@@ -154,7 +154,7 @@ class BreakerStore:
                 )
         return 0.0 if circuit.phase is Phase.CLOSED else self._comeback(name, circuit, pauses)
 
-    async def succeeded(self, name: Name) -> None:
+    async def succeeded(self, name: CircuitName) -> None:
         circuit = self._circuits.get(name)
         if circuit is None or circuit.phase is Phase.OPEN:
             return
@@ -164,12 +164,12 @@ class BreakerStore:
         await self._change(name, succeeded)
         log.info("Calls of %s go out again.", name[1])
 
-    async def abandoned(self, name: Name) -> None:
+    async def abandoned(self, name: CircuitName) -> None:
         circuit = self._circuits.get(name)
         if circuit is not None and circuit.phase is Phase.HALF_OPEN:
             await self._change(name, abandoned)
 
-    async def spend(self, name: Name, *, every: float, times: int = 1) -> float:
+    async def spend(self, name: CircuitName, *, every: float, times: int = 1) -> float:
         """Take one of `times` calls allowed in `every` seconds. Returns 0, or the seconds until there is one."""
         now = self._clock.now()
         keys = [name[1], *(f"{name[1]}#{n}" for n in range(2, times + 1))]
@@ -180,7 +180,7 @@ class BreakerStore:
             next_at = await tx.value("select min(next_at) from call_budget where key = any(%(keys)s)", keys=keys)
         return max(float((next_at - now).total_seconds()), 0.1)
 
-    def _comeback(self, name: Name, circuit: Circuit, pauses: Pauses) -> float:
+    def _comeback(self, name: CircuitName, circuit: Circuit, pauses: Pauses) -> float:
         position = self._refused.get(name, 0)
         self._refused[name] = position + 1
         return comeback(circuit, pauses, self._now(), position=position, chance=self._chance())
@@ -190,11 +190,11 @@ class BreakerStore:
 
     # -------------------------------------------------------------------------------------------------- keeping
 
-    async def _change(self, name: Name, change: Change) -> Circuit:
+    async def _change(self, name: CircuitName, change: CircuitChange) -> Circuit:
         async with self._writing:
             return await self._write(name, change, otherwise=change(self._circuits.get(name, CLOSED), self._now()))
 
-    async def _write(self, name: Name, change: Change, *, otherwise: Circuit) -> Circuit:
+    async def _write(self, name: CircuitName, change: CircuitChange, *, otherwise: Circuit) -> Circuit:
         """Change the stored circuit, whatever others have made of it; without a database change our own copy."""
         workspace_id, key = name
         circuit = otherwise
@@ -208,7 +208,7 @@ class BreakerStore:
         self._keep(name, circuit)
         return circuit
 
-    async def _change_row(self, tx: Transaction, key: str, change: Change, *, failures: int) -> Circuit:
+    async def _change_row(self, tx: Transaction, key: str, change: CircuitChange, *, failures: int) -> Circuit:
         now = self._clock.now()
         await tx.run(_MAKE, workspace=tx.workspace_id, key=key, now=now)
         row = await tx.row(_LOCK, key=key)
@@ -231,7 +231,7 @@ class BreakerStore:
             )
         return circuit
 
-    def _keep(self, name: Name, circuit: Circuit) -> None:
+    def _keep(self, name: CircuitName, circuit: Circuit) -> None:
         if circuit == CLOSED:
             self._circuits.pop(name, None)
         else:
@@ -305,5 +305,5 @@ class SharedBreakers:
         """Take one of `times` calls allowed in `every` seconds. Returns 0, or the seconds until there is one."""
         return await self._store.spend(self._name(key), every=every, times=times)
 
-    def _name(self, key: str) -> Name:
+    def _name(self, key: str) -> CircuitName:
         return self._workspace_id, self._prefix + key

@@ -1,7 +1,7 @@
 """Work to do once, later: Procrastinate, enqueued inside our own transaction.
 
 Jobs carry ids only. A task must be repeatable: it runs at least once. What a person waits for does not go through here
-but is handed over in process; jobs are for files, notices, profiles, timers and upkeep.
+but is handed over in process; jobs are for files, notices, profiles, timers and maintenance.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from zhiban.kit.json_safe import json_safe
 log = logging.getLogger(__name__)
 
 Function = Callable[..., Awaitable[None]]
-Planned = Callable[[int], Awaitable[None]]
+PlannedRun = Callable[[int], Awaitable[None]]
 
 HEARTBEAT_SECONDS = 5.0
 STALLED_SECONDS = 20.0
@@ -280,7 +280,7 @@ async def count_dead(tx: Transaction) -> int:
     return int(await tx.value("select count(*) from jobs.procrastinate_jobs where status = 'failed'"))
 
 
-def _with_timestamp_dropped(function: Function) -> Planned:
+def _with_timestamp_dropped(function: Function) -> PlannedRun:
     async def run(timestamp: int) -> None:  # noqa: ARG001 - Procrastinate passes the planned time; ours read the clock
         await function()
 

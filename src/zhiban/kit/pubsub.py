@@ -28,7 +28,7 @@ PAYLOAD_BYTES = 7000  # NOTIFY carries 8000 at most
 AGAIN_SECONDS = 0.3  # after a connection that failed
 LAST_WORDS_SECONDS = 2.0  # what a closing process still tells the others may take so long
 
-Listener = Callable[[int, int], None]
+TopicListener = Callable[[int, int], None]
 
 
 class PubSub:
@@ -47,18 +47,18 @@ class PubSub:
         self.process_id = random.SystemRandom().getrandbits(31)
         self.peers = False  # whether another process of ours is alive
         self._dsn = dsn
-        self._listeners: dict[str, list[Listener]] = defaultdict(list)
+        self._listeners: dict[str, list[TopicListener]] = defaultdict(list)
         self._gap_listeners: list[Callable[[], None]] = []
         self._waiting: dict[str, set[tuple[int, int]]] = defaultdict(set)
         self._due = asyncio.Event()
         self._alive = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def subscribe(self, topic: str, listener: Listener) -> None:
+    def subscribe(self, topic: str, listener: TopicListener) -> None:
         """What other processes publish to a topic that is new here arrives after one second at the latest."""
         self._listeners[topic].append(listener)
 
-    def unsubscribe(self, topic: str, listener: Listener) -> None:
+    def unsubscribe(self, topic: str, listener: TopicListener) -> None:
         self._listeners[topic].remove(listener)
 
     def on_gap(self, listener: Callable[[], None]) -> None:

@@ -82,7 +82,7 @@ class SettingsPart(BaseModel):
         return {name: value for name, value in values.items() if not (isinstance(value, str) and not value.strip())}
 
 
-Part = TypeVar("Part", bound=SettingsPart)
+PartT = TypeVar("PartT", bound=SettingsPart)
 
 
 class Settings(SettingsPart):
@@ -252,7 +252,7 @@ class Settings(SettingsPart):
     def has_model(self) -> bool:
         return bool(self.llm_api_key.get_secret_value())
 
-    def part(self, kind: type[Part]) -> Part:
+    def part(self, kind: type[PartT]) -> PartT:
         """The settings of one vendor, from the same places as these. Raises Misconfigured."""
         return _read(kind, self._env_file, self._given)
 
@@ -268,7 +268,7 @@ def load(env_file: str | None = ".env", **overrides: object) -> Settings:
     return found
 
 
-def _read(kind: type[Part], env_file: str | None, overrides: Mapping[str, object]) -> Part:
+def _read(kind: type[PartT], env_file: str | None, overrides: Mapping[str, object]) -> PartT:
     try:
         written = dotenv_values(env_file, encoding="utf-8") if env_file else {}
     except UnicodeDecodeError as error:

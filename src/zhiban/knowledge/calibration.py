@@ -69,13 +69,13 @@ class _HeldOut:
 
 
 @frozen_dataclass
-class _Thresholds:
+class _FittedThresholds:
     answer_at: float | None
     answer_at_with_vectors: float | None
 
 
 @frozen_dataclass
-class _Faq:
+class _SampledFaq:
     article_id: int
     chunk_id: int
     text: str
@@ -177,7 +177,7 @@ async def _store(
     confused = await _confused(tx, meanings if with_vectors else words, calibration.answer_at)
     report = {**asdict(calibration), "words": asdict(by_words), "documents": asdict(documents), "confused": confused}
     before = await tx.object(
-        _Thresholds,
+        _FittedThresholds,
         "select answer_at, answer_at_with_vectors from knowledge_base where id = %(base)s for no key update",
         base=base.id,
     )
@@ -190,7 +190,7 @@ async def _store(
         report=json.dumps(report),
         base=base.id,
     )
-    after = _Thresholds(by_words.answer_at, joint.answer_at)
+    after = _FittedThresholds(by_words.answer_at, joint.answer_at)
     if before is not None and before != after:
         await event_log.append(
             tx,
@@ -208,7 +208,7 @@ async def _store(
 async def _sample(tx: Transaction, base_id: int) -> tuple[list[_HeldOut], float]:
     """Phrasings to hold out, the same ones each time, and how many similar questions an article has on average."""
     rows = await tx.objects(
-        _Faq,
+        _SampledFaq,
         "select a.id as article_id, c.id as chunk_id, c.text, array(select p.id from phrasing p where p.workspace_id = "
         "a.workspace_id and p.article_id = a.id and p.indexed order by p.id) as phrasing_ids, array(select p.text from "
         "phrasing p where p.workspace_id = a.workspace_id and p.article_id = a.id and p.indexed order by p.id) "

@@ -26,9 +26,9 @@ GROWN = 4.0  # times as many vectors as the lists of the index were made for: th
 
 EMBED = Job("embed", attempts=60, wait=2.0, longest=300.0)  # gives new phrasings of a base their vectors
 
-Told = Callable[[int, int], None]
+EmbeddingProgress = Callable[[int, int], None]
 
-__all__ = ["EMBED", "ModelUnavailable", "Told", "embed_base", "embed_new", "forget_vectors", "missing"]
+__all__ = ["EMBED", "EmbeddingProgress", "ModelUnavailable", "embed_base", "embed_new", "forget_vectors", "missing"]
 
 _MISSING = """
 select count(*) from phrasing p
@@ -93,7 +93,7 @@ class _State:
 
 
 async def embed_base(
-    database: Database, workspace_id: int, base_id: int, embedder: Embedder, *, told: Told | None = None
+    database: Database, workspace_id: int, base_id: int, embedder: Embedder, *, told: EmbeddingProgress | None = None
 ) -> int:
     """Make the vectors that a base lacks, and let them serve. Returns how many were made. Raises ModelUnavailable.
 

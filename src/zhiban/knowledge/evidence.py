@@ -283,7 +283,7 @@ async def rivals(tx: Transaction, of: PhrasingCandidate) -> list[PhrasingCandida
 
 
 @frozen_dataclass
-class _Spoken:
+class _SpokenAnswer:
     contact_id: int | None
     agent_id: int | None
     supports: bool
@@ -297,7 +297,7 @@ class _Spoken:
 async def voices(tx: Transaction, candidate_ids: Sequence[int], *, after: datetime | None = None) -> list[Voice]:
     """What people last said about these candidates, or only what they said since `after`."""
     rows = await tx.objects(
-        _Spoken,
+        _SpokenAnswer,
         "select contact_id, agent_id, supports, at from phrasing_evidence where candidate_id = any(%(ids)b::bigint[]) "
         "and (%(after)s::timestamptz is null or at > %(after)s)",
         ids=list(candidate_ids),

@@ -25,7 +25,7 @@ _MERGES = 5  # gaps that one question may bring together
 
 
 @frozen_dataclass
-class _Question:
+class _GapQuestion:
     id: int
     text: str
 
@@ -62,7 +62,7 @@ async def group_new(
     while done < most:
         async with database.transaction(workspace_id) as tx:
             waiting = await tx.objects(
-                _Question,
+                _GapQuestion,
                 "select id, text from gap_question where embedder is distinct from %(embedder)s order by id "
                 "limit %(limit)s",
                 embedder=embedder.name,

@@ -203,7 +203,7 @@ class _Like:
 
 
 @frozen_dataclass
-class _Wording:
+class _GapWording:
     gap_id: int
     status: str
     terms: list[int]
@@ -236,7 +236,7 @@ async def _same_words(tx: Transaction, asked: str) -> _Like | None:
 async def _like(tx: Transaction, own: list[int]) -> _Like | None:
     """The gap whose wordings have most in common with these terms, the earliest of several."""
     wordings = await tx.objects(
-        _Wording,
+        _GapWording,
         "select w.gap_id, g.status, w.terms from (select q.gap_id from gap_question q "
         " where q.terms && %(rarest)b::integer[] group by q.gap_id order by count(*) desc, q.gap_id limit %(groups)s) "
         "as n join gap g on g.id = n.gap_id cross join lateral ("

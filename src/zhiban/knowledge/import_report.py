@@ -64,7 +64,7 @@ class Removal:
     files: tuple[str, ...]  # that vanished
 
 
-Confirm = Callable[[Removal], Awaitable[bool]]
+ConfirmRemoval = Callable[[Removal], Awaitable[bool]]
 
 
 class RemovalRefused(Conflict):

@@ -21,13 +21,12 @@ from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.jobs import enqueue
-from zhiban.knowledge import articles, calibration, converters, embedding, queries
-from zhiban.knowledge import maintenance as upkeep
+from zhiban.knowledge import articles, calibration, converters, embedding, maintenance, queries
 from zhiban.knowledge.articles import Changes, NewArticle
 from zhiban.knowledge.document import MOST_BYTES, SkippedRow, Unreadable
 from zhiban.knowledge.embedding_ahead import EmbeddedAhead
 from zhiban.knowledge.import_report import (
-    Confirm,
+    ConfirmRemoval,
     Failure,
     ImportReport,
     Progress,
@@ -96,7 +95,7 @@ async def import_paths(
     category: str | None = None,
     refresh: bool = False,
     source: str | None = None,
-    confirm: Confirm | None = None,
+    confirm: ConfirmRemoval | None = None,
     embedder: Embedder | None = None,
     now: datetime,
     progress: Callable[[Progress], None] | None = None,
@@ -119,7 +118,7 @@ async def import_uploads(
     base: str,
     files: Mapping[str, Path],
     *,
-    confirm: Confirm | None = None,
+    confirm: ConfirmRemoval | None = None,
     embedder: Embedder | None = None,
     by: Actor,
     now: datetime,
@@ -135,7 +134,7 @@ async def import_uploads(
 
 
 async def _import(
-    run: _Run, base: str, selecting: Selecting, confirm: Confirm | None, embedder: Embedder | None
+    run: _Run, base: str, selecting: Selecting, confirm: ConfirmRemoval | None, embedder: Embedder | None
 ) -> ImportReport:
     started, report = time.perf_counter(), run.report
     async with run.embedding(embedder):
@@ -170,9 +169,9 @@ class _Run:
         self.ahead: EmbeddedAhead | None = None
         self.kept: dict[str, tuple[bytes, _Content]] = {}  # read already, to know what a refresh removes
 
-    async def everything(self, slug: str, selecting: Selecting, confirm: Confirm | None) -> None:
+    async def everything(self, slug: str, selecting: Selecting, confirm: ConfirmRemoval | None) -> None:
         async with self.database.transaction(self.workspace_id) as tx:
-            self.base_id = await upkeep.ensure_base(tx, slug, slug)
+            self.base_id = await maintenance.ensure_base(tx, slug, slug)
             there = {row.name: row for row in await queries.sources(tx, self.base_id)}
             folders = await queries.source_folders(tx, self.base_id)
         known = [SourceFolder(folder.name, folder.path) for folder in folders]
@@ -199,7 +198,7 @@ class _Run:
             await self._remove_vanished(vanished)
 
     async def _ask_before_removing(
-        self, selection: Selection, there: dict[str, SourceRow], confirm: Confirm | None
+        self, selection: Selection, there: dict[str, SourceRow], confirm: ConfirmRemoval | None
     ) -> None:
         """Raises RemovalRefused. Reads what changed, and what is new only as far as it decides."""
         vanished = _vanished(selection, there)
@@ -299,7 +298,7 @@ class _Run:
 
     async def _write(self, group: Sequence[_Parsed]) -> Changes:
         async with self.database.transaction(self.workspace_id) as tx:
-            base = await upkeep.locked(tx, self.base_id)
+            base = await maintenance.locked(tx, self.base_id)
             changes, saving = Changes(), Saving(self.by, SavedFrom.IMPORT, self.now)
             sources = await self._sources(tx, group)
             fresh = [
@@ -354,7 +353,7 @@ class _Run:
     async def _remove_vanished(self, vanished: Sequence[SourceRow]) -> None:
         for source in vanished:
             async with self.database.transaction(self.workspace_id) as tx:
-                changes = await upkeep.remove_source(tx, self.base_id, source.id)
+                changes = await maintenance.remove_source(tx, self.base_id, source.id)
                 await self._record(tx, changes)
             self.report.changes += changes
             self.report.removed.append(source.name)
@@ -375,17 +374,17 @@ class _Run:
     async def settle(self) -> None:
         """Let the index follow the new mean lengths."""
         async with self.database.transaction(self.workspace_id) as tx:
-            base = await upkeep.locked(tx, self.base_id)
+            base = await maintenance.locked(tx, self.base_id)
             if _drifted(base):
                 self.tell(Progress("rebuilding", 0, base.bodies, self.chunks))
-                await upkeep.reindex_base(
+                await maintenance.reindex_base(
                     tx, base, told=lambda done: self.tell(Progress("rebuilding", done, base.bodies, self.chunks))
                 )
                 self.report.rebuilt = True
-        await upkeep.index_waiting(self.database, self.workspace_id, self.base_id)
+        await maintenance.index_waiting(self.database, self.workspace_id, self.base_id)
         if self.report.rebuilt or self.chunks >= MANY:
             async with self.database.transaction(self.workspace_id) as tx:
-                await upkeep.tidy(tx)
+                await maintenance.tidy(tx)
 
     async def calibrate(self, embedders: Embedders) -> None:
         """Let the thresholds follow the new articles and vectors."""
@@ -472,5 +471,14 @@ def _drifted(base: BaseRow) -> bool:
     return any(mean and abs(pivot / mean - 1) > DRIFT for pivot, mean in zip(base.pivots, base.means, strict=True))
 
 
-__all__ = ["Confirm", "Failure", "ImportReport", "Progress", "ReadFile", "Removal", "RemovalRefused", "import_paths"]
+__all__ = [
+    "ConfirmRemoval",
+    "Failure",
+    "ImportReport",
+    "Progress",
+    "ReadFile",
+    "Removal",
+    "RemovalRefused",
+    "import_paths",
+]
 __all__ += ["import_uploads"]

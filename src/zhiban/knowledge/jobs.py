@@ -10,8 +10,7 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
 from zhiban.kit.jobs import Job, Task, enqueue
-from zhiban.knowledge import maintenance as upkeep
-from zhiban.knowledge import queries
+from zhiban.knowledge import maintenance, queries
 from zhiban.knowledge.calibrating import CALIBRATE, CALIBRATE_CONFIRMED, is_outdated
 from zhiban.knowledge.calibration import calibrate
 from zhiban.knowledge.embedding import EMBED, embed_base, missing
@@ -55,8 +54,8 @@ class KnowledgeJobs:
 
     async def index_phrasings(self, workspace_id: int, base_id: int) -> None:
         """Let the wordings be found that came while the base was busy. Raises BaseBusy."""
-        if not await upkeep.index_waiting(self._database, workspace_id, base_id):
-            raise upkeep.BaseBusy("The knowledge base is being filled or rebuilt. Try again in a minute.")
+        if not await maintenance.index_waiting(self._database, workspace_id, base_id):
+            raise maintenance.BaseBusy("The knowledge base is being filled or rebuilt. Try again in a minute.")
 
     async def embed(self, workspace_id: int, base_id: int) -> None:
         """Give what is new its vectors at once; leave more than that to `embed_all`. Raises ModelUnavailable."""
@@ -132,7 +131,7 @@ class KnowledgeJobs:
         async with self._database.transaction(workspace_id) as tx:
             outdated = [base for base in await queries.bases(tx) if base.recipe != INDEX_VERSION]
         for base in outdated:
-            await upkeep.rebuild(self._database, workspace_id, base.slug)
+            await maintenance.rebuild(self._database, workspace_id, base.slug)
             await self.calibrate(workspace_id, base.id)
 
 

@@ -21,7 +21,7 @@ from zhiban.knowledge.queries import BaseRow
 from zhiban.knowledge.tokenizer import Synonyms
 
 LONGEST_NAME = 60
-PATIENCE = 3.0  # seconds that a person waits for a base that is being filled or rebuilt
+LOCK_TIMEOUT = 3.0  # seconds that a person waits for a base that is being filled or rebuilt
 WAITING_AT_ONCE = 50  # articles that are indexed in one transaction
 
 
@@ -73,7 +73,7 @@ async def locked(tx: Transaction, base_id: int) -> BaseRow:
 
 async def locked_soon(tx: Transaction, base_id: int) -> BaseRow:
     """As `locked`, for a person who waits. Raises BaseBusy after some seconds, instead of keeping a connection."""
-    await tx.run(f"set local lock_timeout = {round(PATIENCE * 1000)}")
+    await tx.run(f"set local lock_timeout = {round(LOCK_TIMEOUT * 1000)}")
     try:
         base = await locked(tx, base_id)
     except LockNotAvailable as error:

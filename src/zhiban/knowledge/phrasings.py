@@ -9,8 +9,7 @@ from zhiban.events import SYSTEM, Actor, PhrasingAdded, PhrasingRemoved
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.jobs import Job, enqueue
-from zhiban.knowledge import articles, queries
-from zhiban.knowledge import maintenance as upkeep
+from zhiban.knowledge import articles, maintenance, queries
 from zhiban.knowledge.calibrating import CALIBRATE, SETTLED
 from zhiban.knowledge.document import clean
 from zhiban.knowledge.embedding import EMBED
@@ -81,7 +80,7 @@ async def retire_phrasing(
 
 
 async def _index(tx: Transaction, base_id: int, article_id: int, *, now: datetime) -> None:
-    base = await upkeep.locked_now(tx, base_id)
+    base = await maintenance.locked_now(tx, base_id)
     if base is None:
         await enqueue(tx, INDEX_PHRASINGS.of(key=str(base_id), base_id=base_id))
     else:

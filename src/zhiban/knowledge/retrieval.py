@@ -397,7 +397,7 @@ select c.id as chunk_id, a.id as article_id, a.title, c.text, a.answer, c.headin
 
 
 @frozen_dataclass
-class _Texts:
+class _PassageTexts:
     """What a candidate says and belongs to."""
 
     chunk_id: int
@@ -417,7 +417,7 @@ class _Texts:
 async def _read(tx: Transaction, question: str, scored: Sequence[Scored], synonyms: Synonyms) -> tuple[Passage, ...]:
     """The texts of the candidates. Of several that say the same only the best stays."""
     rows = await tx.objects(
-        _Texts, _TEXTS, workspace=tx.workspace_id, ids=[found.chunk_id for found in scored], learnt=list(LEARNT)
+        _PassageTexts, _TEXTS, workspace=tx.workspace_id, ids=[found.chunk_id for found in scored], learnt=list(LEARNT)
     )
     texts = {row.chunk_id: row for row in rows}
     asked = frozenset(terms(question, synonyms))
@@ -432,7 +432,7 @@ async def _read(tx: Transaction, question: str, scored: Sequence[Scored], synony
     return tuple(passages)
 
 
-def _passage(found: Scored, texts: _Texts, asked: frozenset[int], synonyms: Synonyms) -> Passage:
+def _passage(found: Scored, texts: _PassageTexts, asked: frozenset[int], synonyms: Synonyms) -> Passage:
     closest, likeness, learnt = None, 0.0, False
     for phrasing, is_learnt in zip(texts.phrasings, texts.learnt, strict=True):
         like = _likeness(asked, term_set(phrasing, synonyms))

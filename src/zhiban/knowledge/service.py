@@ -11,8 +11,7 @@ from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.spreadsheets import csv_text
-from zhiban.knowledge import articles, gap_queries, queries
-from zhiban.knowledge import maintenance as upkeep
+from zhiban.knowledge import articles, gap_queries, maintenance, queries
 from zhiban.knowledge.articles import Changes
 from zhiban.knowledge.calibration import calibrate
 from zhiban.knowledge.document import Faq, Location, clean
@@ -20,7 +19,7 @@ from zhiban.knowledge.embedding import embed_base, forget_vectors
 from zhiban.knowledge.evidence import record_evidence
 from zhiban.knowledge.gaps import close_gap, record_gap, reopen_gap
 from zhiban.knowledge.importing import (
-    Confirm,
+    ConfirmRemoval,
     Failure,
     ImportReport,
     Progress,
@@ -40,7 +39,7 @@ from zhiban.knowledge.versions import Saving, version
 __all__ = [
     "INDEX_PHRASINGS",
     "Calibration",
-    "Confirm",
+    "ConfirmRemoval",
     "Failure",
     "ImportReport",
     "Progress",
@@ -113,7 +112,7 @@ async def put_faq(
     asked, told = clean(question).strip(), clean(answer).strip()
     if not asked or not told:
         raise Conflict("An article needs a question and an answer.")
-    base = await upkeep.locked_soon(tx, base_id)
+    base = await maintenance.locked_soon(tx, base_id)
     others = tuple(filter(None, (clean(text).strip() for text in similar)))
     faq = Faq(asked, others, told, category, Location("row", 1))
     article = articles.faq_article(faq, category=category)
@@ -147,7 +146,7 @@ async def change_faq(
     asked, told = clean(question).strip(), clean(answer).strip()
     if not asked or not told:
         raise Conflict("An article needs a question and an answer.")
-    base = await upkeep.locked_soon(tx, (await queries.article(tx, article_id)).base_id)
+    base = await maintenance.locked_soon(tx, (await queries.article(tx, article_id)).base_id)
     article = await queries.article(tx, article_id)
     if article.kind != ArticleKind.FAQ:
         raise Conflict("A document is changed in its file, which is imported again.")
@@ -273,15 +272,15 @@ async def remove(
 ) -> Changes:
     """Take one file (by its name) or one article out of a base. Raises NotFound, BaseBusy."""
     if source is not None:
-        await upkeep.locked_soon(tx, base_id)
+        await maintenance.locked_soon(tx, base_id)
         row = next((row for row in await queries.sources(tx, base_id) if row.name == source), None)
         if row is None:
             raise NotFound(f"The knowledge base holds no file named {source}.")
-        changes = await upkeep.remove_source(tx, base_id, row.id)
+        changes = await maintenance.remove_source(tx, base_id, row.id)
     else:
         if article_id is None or (await queries.article(tx, article_id)).base_id != base_id:
             raise NotFound("There is no such article.")
-        base = await upkeep.locked_soon(tx, base_id)
+        base = await maintenance.locked_soon(tx, base_id)
         changes = Changes(articles_removed=1, chunks_removed=await articles.remove(tx, base, [article_id]))
     await follow_change(tx, base_id, now=now)
     await event_log.append(tx, ArticlesRemoved(actor=by, at=now, base_id=base_id, count=changes.articles_removed))
@@ -290,11 +289,11 @@ async def remove(
 
 async def remove_base(tx: Transaction, base_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:
     """Take a base out with everything in it. Inboxes that answered from it have the default one. Raises NotFound."""
-    await upkeep.locked(tx, base_id)
+    await maintenance.locked(tx, base_id)
     count = int(await tx.value("select count(*) from article where base_id = %(base)s", base=base_id))
     await configuring.leave_base(tx, base_id, by=by, now=now)
     await forget_vectors(tx, base_id)
-    await upkeep.remove_base(tx, base_id)
+    await maintenance.remove_base(tx, base_id)
     await event_log.append(tx, ArticlesRemoved(actor=by, at=now, base_id=base_id, count=count))
 
 

@@ -13,7 +13,7 @@ from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.jobs import Job, enqueue
 from zhiban.kit.json_safe import json_safe
-from zhiban.knowledge import maintenance as upkeep
+from zhiban.knowledge import maintenance
 from zhiban.knowledge.document import clean
 
 APPLY_SYNONYMS = Job("apply_synonyms", queue="slow", attempts=10, wait=5.0, longest=120.0)
@@ -59,7 +59,7 @@ async def want_synonyms(
     tx: Transaction, base_id: int, groups: Sequence[Sequence[str]], *, by: Actor, now: datetime
 ) -> None:
     """Have a job put these groups in the place of those that are there. Raises NotFound, BaseBusy."""
-    await upkeep.locked_soon(tx, base_id)
+    await maintenance.locked_soon(tx, base_id)
     await tx.run(
         "update knowledge_base set wanted_synonyms = %(groups)s::jsonb where id = %(base)s",
         groups=json_safe([list(words) for words in groups]),
@@ -76,6 +76,6 @@ async def apply_synonyms(tx: Transaction, base_id: int) -> bool:
     )
     if wanted is None:
         return False
-    await upkeep.set_synonyms(tx, base_id, wanted)
+    await maintenance.set_synonyms(tx, base_id, wanted)
     await tx.run("update knowledge_base set wanted_synonyms = null where id = %(base)s", base=base_id)
     return True

@@ -73,7 +73,7 @@ def new_token(workspace_id: int) -> str:
 
 
 def workspace_of(token: str) -> int:
-    """The workspace a token claims to belong to; NOBODY when it is no token of ours."""
+    """The workspace a token claims to belong to; NO_WORKSPACE when it is no token of ours."""
     workspace, _, secret = token.partition(".")
     return (
         int(workspace)
@@ -131,7 +131,7 @@ class NewSession:
 
 
 @frozen_dataclass
-class _Account:
+class _AgentAccount:
     workspace_id: int
     agent_id: int
     password_hash: str | None
@@ -168,14 +168,14 @@ async def sign_in(
             raise WorkspaceUnclear({one.workspace_id: await _name_of(database, one.workspace_id) for one in opened})
 
 
-async def _record_failures(database: Database, accounts: Sequence[_Account], *, now: datetime) -> None:
+async def _record_failures(database: Database, accounts: Sequence[_AgentAccount], *, now: datetime) -> None:
     """In each workspace where the address is known: whoever looks after it sees that somebody guesses."""
     for one in accounts:
         async with database.page_transaction(one.workspace_id) as tx:
             await event_log.append(tx, SignInFailed(actor=SYSTEM, at=now, agent_id=one.agent_id))
 
 
-async def _accounts(database: Database, address: str) -> list[_Account]:
+async def _accounts(database: Database, address: str) -> list[_AgentAccount]:
     """The accounts with this address, in all workspaces. Only who knows a whole address finds where it belongs."""
     wanted = digest(address)
     async with database.page_transaction(NO_WORKSPACE) as tx:
@@ -185,11 +185,11 @@ async def _accounts(database: Database, address: str) -> list[_Account]:
             digest=wanted,
             most=MOST_WORKSPACES,
         )
-    found: list[_Account] = []
+    found: list[_AgentAccount] = []
     for workspace_id, agent_id in places:
         async with database.page_transaction(workspace_id) as tx:
             found += await tx.objects(
-                _Account,
+                _AgentAccount,
                 "select workspace_id, id as agent_id, password_hash from agent "
                 "where id = %(id)s and disabled_at is null",
                 id=agent_id,

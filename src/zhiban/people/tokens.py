@@ -110,7 +110,7 @@ class ApiToken:
 
 
 @frozen_dataclass
-class _Row:
+class _TokenRow:
     workspace_id: int
     id: int
     name: str
@@ -216,7 +216,7 @@ async def create(
 
 async def access_token(tx: Transaction, token_id: int) -> ApiToken:
     """A token, in force or not. Raises NotFound."""
-    row = await tx.object(_Row, _TOKENS + " where t.id = %(id)s", id=token_id)
+    row = await tx.object(_TokenRow, _TOKENS + " where t.id = %(id)s", id=token_id)
     if row is None:
         raise NotFound("There is no such token.")
     return row.token()
@@ -224,7 +224,7 @@ async def access_token(tx: Transaction, token_id: int) -> ApiToken:
 
 async def tokens(tx: Transaction) -> Sequence[ApiToken]:
     """Every token of the workspace, those that were revoked last."""
-    rows = await tx.objects(_Row, _TOKENS + " order by t.revoked_at is not null, t.name, t.id")
+    rows = await tx.objects(_TokenRow, _TOKENS + " order by t.revoked_at is not null, t.name, t.id")
     return [row.token() for row in rows]
 
 
@@ -252,7 +252,7 @@ async def authenticate(database: Database, token: str, *, now: datetime) -> ApiT
     if workspace_id == NO_WORKSPACE:
         raise InvalidToken("This is no token of ours.")
     async with database.page_transaction(workspace_id) as tx:
-        row = await tx.object(_Row, _TOKENS + " where t.digest = %(digest)s", digest=_digest(token))
+        row = await tx.object(_TokenRow, _TOKENS + " where t.digest = %(digest)s", digest=_digest(token))
         if row is None:
             raise InvalidToken("This is no token of ours.")
         found = row.token()

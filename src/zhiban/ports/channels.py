@@ -32,6 +32,7 @@ class MediaLimit:
     least: int = 1
 
     def takes(self, content_type: str, size: int) -> bool:
+        """Whether a file of this type and of `size` bytes can be sent."""
         return self.least <= size <= self.most and (not self.types or content_type in self.types)
 
 
@@ -134,6 +135,11 @@ class Channel(Protocol):
 
 @runtime_checkable
 class Polls(Protocol):
+    """Messages are kept at the vendor, page by page, and a webhook only says that there are some.
+
+    A cursor is the vendor's own; None: from the oldest that it keeps.
+    """
+
     async def pull(self, *, cursor: str | None, token: str | None) -> Page:
         """The next page after `cursor`. A stale token is dropped silently. Raises TryLater or ConnectionBroken."""
         ...
@@ -201,6 +207,8 @@ class TransfersNatively(Protocol):
 
 @runtime_checkable
 class RepliesToEvents(Protocol):
+    """Some of the vendor's events carry a code, which is good for one message outside the reply window."""
+
     async def reply_to_event(self, code: str, message: Outgoing) -> str:
         """Send the one message that an event's code allows. Raises SendRefused(CODE_EXPIRED) when it is too late."""
         ...
@@ -217,6 +225,8 @@ class MediaDownload:
 
 @runtime_checkable
 class FetchesMedia(Protocol):
+    """What contacts send as files has to be fetched from the vendor, where it does not lie for ever."""
+
     def fetch(self, media: Media, *, limit: int) -> MediaDownload:
         """The file, at most `limit` bytes. Its pieces raise SendRefused(BAD_MESSAGE) when it is larger, TryLater."""
         ...
@@ -234,6 +244,8 @@ class UploadsMedia(Protocol):
 
 @runtime_checkable
 class RecallsMessages(Protocol):
+    """A message of ours can be taken back for some time after it was sent."""
+
     async def recall(self, external_id: str, *, thread: str) -> None:
         """Take a message of ours back. Raises SendRefused when it is too late, TryLater or ConnectionBroken."""
         ...
@@ -241,8 +253,13 @@ class RecallsMessages(Protocol):
 
 @runtime_checkable
 class KnowsContacts(Protocol):
+    """The vendor can be asked what contacts are called and look like."""
+
     async def profiles(self, external_ids: Sequence[str]) -> Sequence[Profile]:
-        """Profiles of those it knows, at most 100 at once; the others are left out."""
+        """Profiles of those it knows, at most 100 at once; the others are left out.
+
+        Raises SendRefused, TryLater or ConnectionBroken.
+        """
         ...
 
 
@@ -304,11 +321,11 @@ class ManagesExternalContacts(Protocol):
         """Set the name under which the member sees the contact."""
         ...
 
-    def relations(self) -> AsyncIterator[ContactFollow]:
+    def follows(self) -> AsyncIterator[ContactFollow]:
         """Every friendship there is now."""
         ...
 
-    async def relations_of(self, contact: str) -> Sequence[ContactFollow]:
+    async def follows_of(self, contact: str) -> Sequence[ContactFollow]:
         """The friendships of one contact."""
         ...
 
@@ -320,7 +337,7 @@ class OffersContactWays(Protocol):
     async def contact_way(
         self, members: Sequence[str], *, state: str, remark: str, skip_verify: bool
     ) -> tuple[str, str]:
-        """The id and the picture's address of a new QR code. `state` comes back in RelationChanged."""
+        """The id and the picture's address of a new QR code. `state` comes back in ContactFollowChanged."""
         ...
 
     async def remove_contact_way(self, way_id: str) -> None:

@@ -42,6 +42,8 @@ class Identity:
 
 
 class IdentityClient(Protocol):
+    """Signs people in by an identity provider: a browser goes there and comes back with a code."""
+
     async def address(self, server: IdentityServer, request: SignInRequest) -> str:
         """Where the browser goes to prove who it is. Raises IdentityRefused, Unavailable."""
         ...

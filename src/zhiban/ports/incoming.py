@@ -177,7 +177,9 @@ class SessionChanged:
     event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
 
 
-class RelationChange(StrEnum):
+class ContactFollowChange(StrEnum):
+    """What became of the friendship between a contact and one of our members."""
+
     ADDED = "added"
     HALF_ADDED = "half_added"  # the contact added us, we did not confirm yet
     EDITED = "edited"
@@ -187,10 +189,10 @@ class RelationChange(StrEnum):
 
 
 @frozen_dataclass
-class RelationChanged:
+class ContactFollowChanged:
     """A contact and one of our members became friends, or ceased to be."""
 
-    change: RelationChange
+    change: ContactFollowChange
     contact: str
     member: str
     happened_at: datetime
@@ -309,7 +311,7 @@ Incoming = (
     | SendFailed
     | Entered
     | SessionChanged
-    | RelationChanged
+    | ContactFollowChanged
     | CardTapped
     | AccountsChanged
     | ContactChanged

@@ -30,6 +30,8 @@ class MailRefused(ZhibanError):
 
 
 class Mailer(Protocol):
+    """The mail server of the operator. What it took is on its way; whether it arrives is told to nobody."""
+
     async def send(self, mail: Mail) -> None:
         """Hand the mail to the mail server.
 

@@ -11,6 +11,8 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 @frozen_dataclass
 class ChatTurn:
+    """One entry of what a model is shown: our instructions, what somebody asked, or what it said before."""
+
     role: Literal["system", "user", "assistant"]
     content: str
 
@@ -39,6 +41,8 @@ class ModelPaused(ModelUnavailable):
 
 
 class ChatModel(Protocol):
+    """A language model that goes on with a conversation. `name` is the server's name for it."""
+
     name: str
 
     async def complete(
@@ -57,6 +61,12 @@ class ChatModel(Protocol):
 
 
 class Embedder(Protocol):
+    """Turns texts into vectors of length one, near each other where the texts mean nearly the same.
+
+    `name` tells vectors of different models apart, which must never be compared; `dimensions` is 0 until the first
+    answer where only that tells it.
+    """
+
     name: str
     dimensions: int
 

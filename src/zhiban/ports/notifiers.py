@@ -23,6 +23,8 @@ class Notice:
 
 
 class Notifier(Protocol):
+    """A way to people of ours. An address is one of those that `parse_address` understands, with this way's scheme."""
+
     async def notify(self, address: str, notice: Notice) -> None:
         """Deliver one notice. Raises TryLater (may be repeated) or ConnectionBroken (wrong address or key)."""
         ...

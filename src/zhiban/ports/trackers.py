@@ -173,7 +173,9 @@ class Tracker(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The kind of tracker, as `bootstrap` names it."""
+        ...
 
     def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
         """Pure and quick. Raises InvalidWebhook."""

@@ -69,8 +69,8 @@ _FORGET_WORKERS = """
 update jobs.procrastinate_jobs set worker_id = null, status = case status when 'doing' then 'todo' else status end
 where worker_id is not null or status = 'doing'"""
 
-Progress = Callable[[str, int], None]
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+BackupProgress = Callable[[str, int], None]
+PostgresConnection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
 @frozen_dataclass
@@ -90,7 +90,7 @@ def _silent(what: str, done: int) -> None:
 
 
 async def backup(
-    dsn: str, target: Path, *, version: str, files: Path, key: Path | None = None, progress: Progress = _silent
+    dsn: str, target: Path, *, version: str, files: Path, key: Path | None = None, progress: BackupProgress = _silent
 ) -> Summary:
     """Write everything to `target`, which appears only when complete and is readable by us alone.
 
@@ -108,7 +108,7 @@ async def backup(
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as raw:
             with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=4) as archive:
-                writer = _Writer(archive, target.parent, progress)
+                writer = _ArchiveWriter(archive, target.parent, progress)
                 await _write(writer, dsn, version, files, key)
             raw.flush()
             os.fsync(raw.fileno())
@@ -120,7 +120,7 @@ async def backup(
     return Summary(target, writer.tables, sum(writer.rows.values()), writer.files, target.stat().st_size)
 
 
-async def _write(writer: _Writer, dsn: str, version: str, files: Path, key: Path | None) -> None:
+async def _write(writer: _ArchiveWriter, dsn: str, version: str, files: Path, key: Path | None) -> None:
     async with await _connect(dsn) as connection:
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         await connection.set_read_only(True)
@@ -139,19 +139,19 @@ async def _write(writer: _Writer, dsn: str, version: str, files: Path, key: Path
     writer.finish()
 
 
-async def _connect(dsn: str) -> Connection:
+async def _connect(dsn: str) -> PostgresConnection:
     try:
         return await psycopg.AsyncConnection.connect(dsn, connect_timeout=10)
     except psycopg.OperationalError as error:
         raise Unavailable(f"PostgreSQL does not answer: {str(error).strip().splitlines()[0]}") from error
 
 
-async def _tables(connection: Connection) -> tuple[Table, ...]:
+async def _tables(connection: PostgresConnection) -> tuple[Table, ...]:
     rows = await (await connection.execute(_TABLES)).fetchall()
     return tuple(Table(schema, name, tuple(columns), walled) for schema, name, walled, columns in rows)
 
 
-async def _workspaces(connection: Connection) -> tuple[int, ...]:
+async def _workspaces(connection: PostgresConnection) -> tuple[int, ...]:
     """Row-level security binds the owner too, so that workspaces have to be entered one by one."""
     row = await (
         await connection.execute(
@@ -163,13 +163,13 @@ async def _workspaces(connection: Connection) -> tuple[int, ...]:
     return tuple(range(1, (row[0] if row else 0) + 1))
 
 
-async def _sequence_of(connection: Connection, table: str, column: str) -> str:
+async def _sequence_of(connection: PostgresConnection, table: str, column: str) -> str:
     row = await (await connection.execute("select pg_get_serial_sequence(%s, %s)", (table, column))).fetchone()
     return str(row[0]) if row else ""
 
 
-class _Writer:
-    def __init__(self, archive: tarfile.TarFile, scratch: Path, progress: Progress) -> None:
+class _ArchiveWriter:
+    def __init__(self, archive: tarfile.TarFile, scratch: Path, progress: BackupProgress) -> None:
         self._archive = archive
         self._scratch = scratch
         self._progress = progress
@@ -191,7 +191,7 @@ class _Writer:
         self._archive.addfile(member, content)
         self._digests[name] = digest
 
-    async def copy(self, connection: Connection, table: Table, workspaces: tuple[int, ...]) -> None:
+    async def copy(self, connection: PostgresConnection, table: Table, workspaces: tuple[int, ...]) -> None:
         """One table as COPY text, workspace after workspace. tar wants the size first, so it is written aside."""
         statement = sql.SQL("copy (select {} from {}) to stdout").format(table.listed, table.identifier)
         digest, rows = hashlib.sha256(), 0
@@ -241,7 +241,7 @@ async def restore(
     files: Path,
     key: Path,
     upgrade: Callable[[str], Awaitable[object]],
-    progress: Progress = _silent,
+    progress: BackupProgress = _silent,
 ) -> Summary:
     """Load a backup into a database without rows. `upgrade` brings the schema to the revision it is called with.
 
@@ -277,7 +277,7 @@ async def restore(
 class _Loader:
     """Loads rows without walls, foreign keys and triggers, and puts them all back before it commits."""
 
-    def __init__(self, connection: Connection, manifest: Manifest, progress: Progress) -> None:
+    def __init__(self, connection: PostgresConnection, manifest: Manifest, progress: BackupProgress) -> None:
         self._connection = connection
         self._wanted = {table.member: table for table in manifest.tables}
         self._progress = progress

@@ -48,7 +48,7 @@ FILE_BYTES = 1000
 LINK = LinkLimit(title=128, description=512, url=2048)
 SIGNATURE = "x-signature"
 
-Fault = SendRefused | TryLater | ConnectionBroken
+ChannelFault = SendRefused | TryLater | ConnectionBroken
 
 
 @dataclass
@@ -60,7 +60,7 @@ class MemoryPlace:
 
     arrived: list[Outgoing] = field(default_factory=list)
     recalled: list[str] = field(default_factory=list)
-    faults: list[tuple[Fault, bool]] = field(default_factory=list)
+    faults: list[tuple[ChannelFault, bool]] = field(default_factory=list)
 
 
 class MemoryChannel:

@@ -49,7 +49,7 @@ ONLINE = ("陈默", "苏禾")  # they have the desk open as long as the demonstr
 
 
 @dataclass
-class _Told:
+class _ToldStory:
     """An answer of the assistant, from the sample knowledge."""
 
     question: str
@@ -150,7 +150,7 @@ class History:
             found += [date + timedelta(hours=hour, minutes=self.dice.randrange(60)) for hour in hours]
         return sorted(one.astimezone(UTC) for one in found if one < self.now - timedelta(hours=6))
 
-    async def _past(self, tx: Transaction, began: datetime, told: Sequence[_Told], labels: dict[str, int]) -> None:
+    async def _past(self, tx: Transaction, began: datetime, told: Sequence[_ToldStory], labels: dict[str, int]) -> None:
         """One conversation, begun and ended: six of ten by the assistant alone."""
         busy = {one.who for one in demo_talk.QUEUE}
         who = self.dice.choice([one for one in demo_talk.CONTACTS if one not in busy])
@@ -220,9 +220,11 @@ class History:
             await service.snooze(tx, conversation, until=until, by=script.by(one.agent), now=began + step * 4)
 
 
-async def _sample(tx: Transaction, base_id: int) -> list[_Told]:
+async def _sample(tx: Transaction, base_id: int) -> list[_ToldStory]:
     rows = await queries.articles(tx, base_id, limit=200)
-    return [_Told(row.title.rstrip("？"), row.answer, row.title) for row in rows if row.answer and "？" in row.title]
+    return [
+        _ToldStory(row.title.rstrip("？"), row.answer, row.title) for row in rows if row.answer and "？" in row.title
+    ]
 
 
 async def is_written(tx: Transaction) -> bool:

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from zhiban.testing.forge import Forge, ForgeFault
 
-Handler = Callable[[Request], Awaitable[Response]]
+RouteHandler = Callable[[Request], Awaitable[Response]]
 
 
 class ApiRefusal(Exception):
@@ -46,7 +46,7 @@ class ForgeApi:
         self._forge = forge
         self._prefix = prefix
 
-    def guarded(self, handler: Handler) -> Handler:
+    def guarded(self, handler: RouteHandler) -> RouteHandler:
         """The call with its mishaps: those before it, those of its own, those after it was carried out."""
 
         async def answer(request: Request) -> Response:

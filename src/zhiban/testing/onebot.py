@@ -23,9 +23,9 @@ TOKEN = "a-token-for-tests-only-0123456789"  # noqa: S105
 BOT = 10001000
 BOT_NAME = "小值"
 
-Role = Literal["Universal", "API", "Event"]
+SocketRole = Literal["Universal", "API", "Event"]
 Shape = Literal["napcat", "lagrange", "go-cqhttp"]
-Fault = Literal["busy", "lost", "refused", "muted", "risk", "broken", "timeout", "silent", "held", "nonsense"]
+OneBotFault = Literal["busy", "lost", "refused", "muted", "risk", "broken", "timeout", "silent", "held", "nonsense"]
 
 _ANSWERS: dict[str, dict[str, Any]] = {
     "busy": {"retcode": 1200, "message": "发送消息过于频繁，请稍后再试"},
@@ -84,8 +84,8 @@ class OneBotProgram:
     accepted: list[tuple[str, str]] = field(default_factory=list)  # what, flag
     asking: dict[str, int] = field(default_factory=dict)  # who wants to be a friend, or which group us, by flag
     calls: list[str] = field(default_factory=list)
-    faults: deque[Fault] = field(default_factory=deque)  # of the next messages that we are asked to send
-    always: Fault | None = None
+    faults: deque[OneBotFault] = field(default_factory=deque)  # of the next messages that we are asked to send
+    always: OneBotFault | None = None
     close_code: int | None = None
     cut: bool = False  # the answer to what was just done is lost with the connection
 
@@ -95,12 +95,12 @@ class OneBotProgram:
         self._tasks: list[asyncio.Task[None]] = []
         self._numbers = itertools.count(1)
         self._news = asyncio.Condition()
-        self._again: list[tuple[str, Role]] = []  # where to connect again after an answer was lost
+        self._again: list[tuple[str, SocketRole]] = []  # where to connect again after an answer was lost
 
     # ---------------------------------------------------------------------------------------------------- connecting
 
     async def connect(
-        self, url: str, *, role: Role = "Universal", headers: dict[str, str] | None = None, lifecycle: bool = True
+        self, url: str, *, role: SocketRole = "Universal", headers: dict[str, str] | None = None, lifecycle: bool = True
     ) -> None:
         """Open a socket, once. Raises aiohttp.WSServerHandshakeError when we are refused."""
         self._session = self._session or aiohttp.ClientSession()
@@ -249,7 +249,7 @@ class OneBotProgram:
             return json.dumps({"status": "failed", "retcode": 1400, "data": None, "echo": None})
         action, params, echo = asked.get("action"), asked.get("params") or {}, asked.get("echo")
         self.calls.append(action)
-        fault: Fault | None = self.always
+        fault: OneBotFault | None = self.always
         if action in ("send_group_msg", "send_private_msg", "upload_group_file", "upload_private_file"):
             fault = fault or (self.faults.popleft() if self.faults else None)
         if fault == "nonsense":

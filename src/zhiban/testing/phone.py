@@ -35,7 +35,7 @@ from zhiban.web.render import viewer_of
 from zhiban.web.routers import add_routes
 from zhiban.web.security import own_visit, same_origin
 
-PATIENCE_SECONDS = 20.0
+LONG_POLL_SECONDS = 20.0
 SETTLE_SECONDS = 0.03
 SHOWN = 60
 
@@ -130,7 +130,7 @@ _EVENTS = {
 
 
 @frozen_dataclass
-class _Said:
+class _PhoneLine:
     """A stored message, as the phone shows it."""
 
     external_id: str
@@ -156,7 +156,7 @@ class _Last:
 
 
 @frozen_dataclass
-class _Turn:
+class _PhoneTurn:
     steps: list[dict[str, Any]]
     started_at: datetime
     decision: str
@@ -230,7 +230,7 @@ class PhoneDemo:
         if self._closed:
             return
         try:
-            await asyncio.wait_for(change.wait(), PATIENCE_SECONDS)
+            await asyncio.wait_for(change.wait(), LONG_POLL_SECONDS)
         except TimeoutError:
             return
         await asyncio.sleep(SETTLE_SECONDS)
@@ -241,7 +241,7 @@ class PhoneDemo:
         """What the phone shows: what was said before this start, then what the platform holds."""
         async with self.database.transaction(self.workspace_id) as tx:
             rows = await tx.objects(
-                _Said,
+                _PhoneLine,
                 "select m.external_id, m.direction, m.author, coalesce(a.name, '') as agent_name, m.kind, m.text, "
                 "m.content, m.sent_at, m.agent_id "
                 "from message m join conversation c on c.id = m.conversation_id left join agent a on a.id = m.agent_id "
@@ -362,7 +362,7 @@ def _taps(content: dict[str, Any]) -> tuple[Tap, ...]:
 async def _decided(tx: Transaction, conversation_id: int, message_id: int, pressed: datetime) -> list[ShownStep]:
     """The assistant's own steps, one after another from the moment its turn began."""
     turn = await tx.object(
-        _Turn,
+        _PhoneTurn,
         "select t.steps, t.started_at, t.decision, t.confidence, t.citations, t.reason "
         "from turn t join message m on m.turn_id = t.id where m.id = %(id)s and t.conversation_id = %(conversation)s",
         id=message_id,

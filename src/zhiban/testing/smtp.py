@@ -20,11 +20,11 @@ from typing import Literal
 USER, PASSWORD = "desk@qinghe.example", "authorisation-code"
 LONGEST_LINE = 998
 # After the whole mail: vanish closes without an answer, swallow does and keeps nothing, hang says nothing.
-Trouble = Literal["vanish", "swallow", "hang"] | tuple[str, str]
+SmtpTrouble = Literal["vanish", "swallow", "hang"] | tuple[str, str]
 
 
 @dataclass
-class _Session:
+class _SmtpSession:
     encrypted: bool
     greeted: bool = False
     signed_in: bool = False
@@ -45,7 +45,7 @@ class SmtpSimulator:
     delivered: list[EmailMessage] = field(default_factory=list)
     envelopes: list[tuple[str, list[str]]] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
-    script: deque[Trouble] = field(default_factory=deque)
+    script: deque[SmtpTrouble] = field(default_factory=deque)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[int]:
@@ -58,7 +58,7 @@ class SmtpSimulator:
             server.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        session = _Session(self.tls == "tls")
+        session = _SmtpSession(self.tls == "tls")
         await _say(writer, "220 mail.qinghe.example ESMTP")
         try:
             while line := await reader.readuntil(b"\n"):
@@ -73,7 +73,7 @@ class SmtpSimulator:
             writer.close()
 
     async def _answer(
-        self, session: _Session, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, session: _SmtpSession, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         """Whether the talk goes on."""
         verb = line.partition(" ")[0].upper()
@@ -115,7 +115,7 @@ class SmtpSimulator:
                 await _say(writer, "503 5.5.1 Not now")
         return True
 
-    async def _take(self, session: _Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _take(self, session: _SmtpSession, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         await _say(writer, "354 End with a dot")
         lines = []
         while (line := await reader.readuntil(b"\n")) != b".\r\n":

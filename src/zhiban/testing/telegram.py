@@ -83,7 +83,7 @@ class TelegramSimulator:
 
     def _deliver(self, chat: str, text: str, mode: object) -> Response:
         if mode == "HTML":
-            seen = _Seen()
+            seen = _SeenUpdate()
             if not seen.understands(text):
                 return _no(400, "Bad Request: can't parse entities")
             text = seen.text
@@ -95,7 +95,7 @@ class TelegramSimulator:
         return _yes({"message_id": len(self.sent), "chat": {"id": chat}, "text": text})
 
 
-class _Seen(HTMLParser):
+class _SeenUpdate(HTMLParser):
     """What a reader sees of Telegram's HTML."""
 
     def __init__(self) -> None:

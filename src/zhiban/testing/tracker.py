@@ -48,7 +48,7 @@ KEY = b"a key for tests only"
 SIGNATURE = "x-signature"
 US = TrackerUser("zhiban", bot=True, ours=True)
 
-Fault = TrackerRefused | TryLater | ConnectionBroken
+TrackerFault = TrackerRefused | TryLater | ConnectionBroken
 
 
 @dataclass
@@ -65,7 +65,7 @@ class MemoryBoard:
     comments: dict[tuple[str, int], list[IssueComment]] = field(default_factory=dict)
     keys: dict[str, tuple[str, int, str]] = field(default_factory=dict)  # of a draft: repository, number, comment
     reactions: set[tuple[str, int, str, str]] = field(default_factory=set)  # repository, number, comment, which
-    faults: list[tuple[Fault, bool]] = field(default_factory=list)
+    faults: list[tuple[TrackerFault, bool]] = field(default_factory=list)
     former: dict[str, str] = field(default_factory=dict)  # where repositories went that were renamed
     broken: bool = False  # our credentials are refused
 
@@ -232,7 +232,7 @@ class _Mishap:
     """What is planned to go wrong next: before the write, or after it."""
 
     def __init__(self, board: MemoryBoard) -> None:
-        planned: tuple[Fault | None, bool] = board.faults.pop(0) if board.faults else (None, True)
+        planned: tuple[TrackerFault | None, bool] = board.faults.pop(0) if board.faults else (None, True)
         self._fault, self._happens = planned
 
     def __enter__(self) -> None:

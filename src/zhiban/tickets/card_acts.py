@@ -18,7 +18,7 @@ from zhiban.kit.jobs import enqueue
 from zhiban.ports import IssueChange
 from zhiban.tickets import card_replies, logins, mirroring
 from zhiban.tickets.card_replies import Replier
-from zhiban.tickets.card_telling import ANSWER_CARD, PATIENCE
+from zhiban.tickets.card_telling import ANSWER_CARD, SLOW_AFTER
 from zhiban.tickets.card_words import (
     LONGEST,
     NUMBERED,
@@ -101,7 +101,7 @@ class CardActs:
         )
         if reply_id is None:
             return ""
-        await enqueue(self._tx, ANSWER_CARD.of(reply_id=reply_id, late=1, at=self._now + PATIENCE))
+        await enqueue(self._tx, ANSWER_CARD.of(reply_id=reply_id, late=1, at=self._now + SLOW_AFTER))
         return ""
 
     # ------------------------------------------------------------------------------------------------- who may what

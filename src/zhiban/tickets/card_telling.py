@@ -24,7 +24,7 @@ from zhiban.tickets.queries import tickets_of_issue
 from zhiban.tickets.repositories import find_repository
 
 ANSWER_CARD = Job("answer_quoted_card", attempts=5)
-PATIENCE = timedelta(seconds=20)  # until somebody hears that the tracker takes its time
+SLOW_AFTER = timedelta(seconds=20)  # until somebody hears that the tracker takes its time
 
 
 async def inbox_waiting_for(tx: Transaction, reply_id: int) -> int | None:

@@ -21,7 +21,7 @@ from zhiban.tickets.frozen_rows import line_of, line_values
 LIFE = timedelta(minutes=10)
 DESK_LIFE = timedelta(hours=2)  # of a colleague's, who may be called away
 
-Outcome = Literal["filed", "joined", "cancelled", "replaced", "expired"]
+DraftOutcome = Literal["filed", "joined", "cancelled", "replaced", "expired"]
 
 _COLUMNS = (
     "id, conversation_id, requester_contact_id, requester, requester_ref, message_id, preview_message_id, lines, "
@@ -274,7 +274,13 @@ async def revise(tx: Transaction, draft: TicketDraft, wish: Wish) -> TicketDraft
 
 
 async def end(
-    tx: Transaction, draft: TicketDraft, outcome: Outcome, *, ticket_id: int | None = None, by: Actor, now: datetime
+    tx: Transaction,
+    draft: TicketDraft,
+    outcome: DraftOutcome,
+    *,
+    ticket_id: int | None = None,
+    by: Actor,
+    now: datetime,
 ) -> None:
     """It waits no more, and what was said is kept in it no more: the ticket has it, or nobody."""
     ended = await tx.run(

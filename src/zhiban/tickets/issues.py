@@ -274,15 +274,17 @@ async def note(
     return issue_id
 
 
-Change = Literal["opened", "closed", "reopened", "edited", "labels", "assignees", "locked", "unlocked", "removed"]
+ChangeOfIssue = Literal[
+    "opened", "closed", "reopened", "edited", "labels", "assignees", "locked", "unlocked", "removed"
+]
 
 
-def _changes(before: IssueRow | None, issue: Issue, action: str) -> list[Change]:
+def _changes(before: IssueRow | None, issue: Issue, action: str) -> list[ChangeOfIssue]:
     if before is None and action == "reopened":
         return ["reopened"]
     if before is None or before.removed_at is not None:
         return ["opened", *(("closed",) if issue.state == "closed" else ())]
-    found: list[Change] = []
+    found: list[ChangeOfIssue] = []
     if before.state != issue.state:
         found.append("closed" if issue.state == "closed" else "reopened")
     if (before.title, before.body) != (clean(issue.title), clean(issue.body)[:BODY_CHARACTERS]):

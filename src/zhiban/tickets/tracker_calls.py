@@ -19,7 +19,15 @@ from zhiban.ports import CommentDraft, IssueChange, IssueComment, IssueDraft, Op
 from zhiban.tickets import issues
 from zhiban.tickets.logins import same_account
 from zhiban.tickets.repositories import rename
-from zhiban.tickets.tracker_writes import Erasure, NewComment, NewIssue, NewReaction, TrackerWrite, Wish, read_write
+from zhiban.tickets.tracker_writes import (
+    Erasure,
+    NewComment,
+    NewIssue,
+    NewReaction,
+    TrackerWrite,
+    WriteKind,
+    read_write,
+)
 
 LEASE = timedelta(seconds=120)  # longer than any attempt takes
 LOCK = 0x5A54  # class of the advisory locks under which calls of a connection are taken
@@ -27,10 +35,10 @@ LOCK = 0x5A54  # class of the advisory locks under which calls of a connection a
 # Whoever is not alive holds nothing; one of our own leases was left by a task of ours that ended.
 _HELD = f"""
 select 1 from tracker_call where connection_id = %(connection)s and state = 'queued' and leased_by is not null
-and leased_by <> %(me)s and lease_until > %(now)s and leased_by in ({LIVING}) limit 1"""
+and leased_by <> %(me)s and lease_expires_at > %(now)s and leased_by in ({LIVING}) limit 1"""
 
 _TAKE = """
-update tracker_call set leased_by = %(me)s, lease_until = %(until)s, attempts = attempts + 1,
+update tracker_call set leased_by = %(me)s, lease_expires_at = %(until)s, attempts = attempts + 1,
   tried_at = coalesce(tried_at, %(now)s), begun_at = coalesce(begun_at, %(now)s)
 where id = (
   select c.id from tracker_call c
@@ -54,11 +62,11 @@ join issue i on i.id = known.issue_id and i.repository_id = %(repository)s order
 _SETTLE = """
 update tracker_call set state = %(state)s, issue_id = %(issue)s, comment_id = %(comment)s, problem = %(problem)s,
   number = coalesce(number, %(number)s), content = content - 'title' - 'body' - 'via',
-  settled_at = %(now)s, leased_by = null, lease_until = null, retry_at = null
+  settled_at = %(now)s, leased_by = null, lease_expires_at = null, retry_at = null
 where id = %(id)s and state = 'queued' returning id"""
 
 _PUT_OFF = """
-update tracker_call set retry_at = %(at)s, problem = %(problem)s, leased_by = null, lease_until = null,
+update tracker_call set retry_at = %(at)s, problem = %(problem)s, leased_by = null, lease_expires_at = null,
   attempts = attempts - case when %(sent)s then 0 else 1 end,
   tried_at = case when %(sent)s or %(again)s then tried_at end
 where id = %(id)s and state = 'queued'"""
@@ -76,7 +84,7 @@ class TrackerCall:
 
     id: int
     repository_id: int
-    kind: Wish
+    kind: WriteKind
     key: str
     ticket_id: int | None
     number: int | None

@@ -9,7 +9,7 @@ from typing import Any, Literal, assert_never
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports import IssueChange, Reaction
 
-Wish = Literal["open", "comment", "change", "react"]
+WriteKind = Literal["open", "comment", "change", "react"]
 
 
 @frozen_dataclass
@@ -64,7 +64,7 @@ class Erasure:
 TrackerWrite = NewIssue | NewComment | NewReaction | IssueChange | Erasure
 
 
-def stored(write: TrackerWrite) -> tuple[Wish, dict[str, Any]]:
+def stored(write: TrackerWrite) -> tuple[WriteKind, dict[str, Any]]:
     """The kind of call, and its content as values that JSON takes."""
     match write:
         case NewIssue():
@@ -84,7 +84,7 @@ def stored(write: TrackerWrite) -> tuple[Wish, dict[str, Any]]:
             assert_never(never)
 
 
-def read_write(kind: Wish, content: Mapping[str, Any]) -> TrackerWrite:
+def read_write(kind: WriteKind, content: Mapping[str, Any]) -> TrackerWrite:
     """What a stored call asks for. JSON has made lists of tuples."""
     match kind:
         case "open":

@@ -50,11 +50,11 @@ with bells as (
   from delivery where state = 'pending' and pulls and connection_id = %(connection)s
     and account is not distinct from %(account)s),
 taken as (
-  insert into pull_state as p (workspace_id, inbox_id, owner, lease_until, token, token_at)
+  insert into pull_state as p (workspace_id, inbox_id, leased_by, lease_expires_at, token, token_at)
   select %(workspace)s, %(inbox)s, %(me)s, %(lease)s, token, token_at from bells
-  on conflict (workspace_id, inbox_id) do update set owner = %(me)s, lease_until = %(lease)s,
+  on conflict (workspace_id, inbox_id) do update set leased_by = %(me)s, lease_expires_at = %(lease)s,
     token = coalesce(excluded.token, p.token), token_at = coalesce(excluded.token_at, p.token_at)
-  where p.owner is null or p.owner = %(me)s or p.lease_until < %(now)s
+  where p.leased_by is null or p.leased_by = %(me)s or p.lease_expires_at < %(now)s
   returning p.cursor, p.drained, p.misses, case when p.token_at > %(fresh)s then p.token end as token)
 select t.cursor, t.drained, t.misses, b.last, t.token from taken t cross join bells b"""
 
@@ -65,13 +65,13 @@ with closed as (
   where state = 'pending' and pulls and connection_id = %(connection)s and account is not distinct from %(account)s
     and id <= %(last)s and not %(more)s)
 update pull_state set cursor = coalesce(%(cursor)s, cursor), drained = drained or not %(more)s, pulled_at = %(now)s,
-  misses = 0, retry_at = %(retry_at)s, owner = case when %(more)s then owner end,
-  lease_until = case when %(more)s then %(lease)s::timestamptz end
-where inbox_id = %(inbox)s and owner = %(me)s and cursor is not distinct from %(previous)s returning 1"""
+  misses = 0, retry_at = %(retry_at)s, leased_by = case when %(more)s then leased_by end,
+  lease_expires_at = case when %(more)s then %(lease)s::timestamptz end
+where inbox_id = %(inbox)s and leased_by = %(me)s and cursor is not distinct from %(previous)s returning 1"""
 
 _LEAVE = """
-update pull_state set owner = null, lease_until = null, misses = %(misses)s, retry_at = %(retry_at)s
-where inbox_id = %(inbox)s and owner = %(me)s"""
+update pull_state set leased_by = null, lease_expires_at = null, misses = %(misses)s, retry_at = %(retry_at)s
+where inbox_id = %(inbox)s and leased_by = %(me)s"""
 
 
 @dataclass(slots=True)

@@ -27,15 +27,16 @@ QUIET = timedelta(seconds=3)  # how long a row may wait before it counts as lost
 
 # The advisory lock of a living process stands in pg_locks; whoever is not there is dead and holds nothing.
 _FREE_DEAD_POLLS = f"""
-update pull_state set owner = null, lease_until = null
-where owner is not null and owner <> %(process)s and (owner not in ({LIVING}) or lease_until < %(now)s)"""
+update pull_state set leased_by = null, lease_expires_at = null
+where leased_by is not null and leased_by <> %(process)s
+  and (leased_by not in ({LIVING}) or lease_expires_at < %(now)s)"""
 
 _LOST_DOORBELLS = """
 select distinct i.id from delivery d
 join inbox i on i.workspace_id = d.workspace_id and i.connection_id = d.connection_id and i.external_id = d.account
 left join pull_state p on p.workspace_id = i.workspace_id and p.inbox_id = i.id
 where d.state = 'pending' and d.pulls and d.received_at < %(quiet)s and i.archived_at is null
-  and p.owner is null and (p.retry_at is null or p.retry_at <= %(now)s)"""
+  and p.leased_by is null and (p.retry_at is null or p.retry_at <= %(now)s)"""
 
 _LOST_DELIVERIES = """
 select distinct d.connection_id, c.part from delivery d
@@ -50,12 +51,12 @@ where d.state = 'pending' and d.pulls and d.received_at < %(quiet)s and not exis
 
 _SAFETY = """
 from inbox i left join pull_state p on p.workspace_id = i.workspace_id and p.inbox_id = i.id
-where i.archived_at is null and i.kind = any(%(kinds)s::text[]) and p.owner is null
+where i.archived_at is null and i.kind = any(%(kinds)s::text[]) and p.leased_by is null
   and coalesce(p.pulled_at, '-infinity') < %(stale)s and (p.retry_at is null or p.retry_at <= %(now)s)"""
 
 # False only where nobody needs us; over the parameters of `_params`.
 _ANYTHING = f"""{work_state.ANY_ABANDONED} or {work_state.ANY_UNATTENDED}
-or exists (select from pull_state where owner is not null and owner <> %(process)s)
+or exists (select from pull_state where leased_by is not null and leased_by <> %(process)s)
 or exists (select from delivery where state = 'pending' and received_at < %(quiet)s)
 or exists (select {_SAFETY})"""
 

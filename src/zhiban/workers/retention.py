@@ -50,7 +50,7 @@ MOST = 100_000  # what a preview counts at most
 
 
 @frozen_dataclass
-class _Step:
+class _RetentionStep:
     """What a step has deleted, by kind; whether there is more of it."""
 
     counts: Mapping[str, int]
@@ -61,7 +61,7 @@ class _Step:
     earlier_id: int | None = None
 
 
-_Forget = Callable[[Transaction, RetentionTimes, RetentionRun, datetime], Awaitable[_Step]]
+_Forget = Callable[[Transaction, RetentionTimes, RetentionRun, datetime], Awaitable[_RetentionStep]]
 
 
 class Retention:
@@ -106,7 +106,7 @@ class Retention:
                 await end_run(tx, run, by=by, now=self._clock.now())
             return run
 
-    async def _step(self, workspace_id: int, forget: _Forget) -> _Step | None:
+    async def _step(self, workspace_id: int, forget: _Forget) -> _RetentionStep | None:
         async with self._database.transaction(workspace_id) as tx:
             run = await lock_run(tx)
             if run is None:
@@ -131,24 +131,26 @@ class Retention:
             log.warning("Files of deleted messages are left for the night: %s", error)
 
 
-async def _messages(tx: Transaction, times: RetentionTimes, run: RetentionRun, now: datetime) -> _Step:
+async def _messages(tx: Transaction, times: RetentionTimes, run: RetentionRun, now: datetime) -> _RetentionStep:
     before = times.before("messages", now=now)
     if before is None:
-        return _Step({}, more=False)
+        return _RetentionStep({}, more=False)
     gone = await conversations.forget_messages(
         tx, before=before, after=(run.messages_at, run.messages_id), run_began=run.started_at, now=now
     )
-    return _Step(await _with_what_repeats_them(tx, gone), gone.more, files=gone.files, messages=gone.to)
+    return _RetentionStep(await _with_what_repeats_them(tx, gone), gone.more, files=gone.files, messages=gone.to)
 
 
-async def _earlier(tx: Transaction, times: RetentionTimes, run: RetentionRun, now: datetime) -> _Step:
+async def _earlier(tx: Transaction, times: RetentionTimes, run: RetentionRun, now: datetime) -> _RetentionStep:
     before = times.before("messages", now=now)
     if before is None:
-        return _Step({}, more=False)
+        return _RetentionStep({}, more=False)
     gone = await conversations.forget_earlier(
         tx, before=before, after=run.earlier_id, run_began=run.started_at, now=now
     )
-    return _Step(await _with_what_repeats_them(tx, gone), gone.more, files=gone.files, earlier_id=gone.looked_to)
+    return _RetentionStep(
+        await _with_what_repeats_them(tx, gone), gone.more, files=gone.files, earlier_id=gone.looked_to
+    )
 
 
 async def _with_what_repeats_them(tx: Transaction, gone: conversations.ForgottenMessages) -> dict[str, int]:
@@ -160,37 +162,37 @@ async def _with_what_repeats_them(tx: Transaction, gone: conversations.Forgotten
     return {"messages": gone.messages, "conversations": gone.new_conversations, "turns": turns}
 
 
-async def _turns(tx: Transaction, times: RetentionTimes, _: RetentionRun, now: datetime) -> _Step:
+async def _turns(tx: Transaction, times: RetentionTimes, _: RetentionRun, now: datetime) -> _RetentionStep:
     before = times.before("turns", now=now)
     n = 0 if before is None else await assistant.forget_turns(tx, before=before, limit=AT_ONCE)
-    return _Step({"turns": n}, n > 0)
+    return _RetentionStep({"turns": n}, n > 0)
 
 
-async def _rule_runs(tx: Transaction, times: RetentionTimes, _: RetentionRun, now: datetime) -> _Step:
+async def _rule_runs(tx: Transaction, times: RetentionTimes, _: RetentionRun, now: datetime) -> _RetentionStep:
     before = times.before("rule_runs", now=now)
     n = 0 if before is None else await automation.forget_runs(tx, before=before, limit=AT_ONCE)
-    return _Step({"rule_runs": n}, n > 0)
+    return _RetentionStep({"rule_runs": n}, n > 0)
 
 
-async def _tickets(tx: Transaction, times: RetentionTimes, _: RetentionRun, now: datetime) -> _Step:
+async def _tickets(tx: Transaction, times: RetentionTimes, _: RetentionRun, now: datetime) -> _RetentionStep:
     before = times.before("tickets", now=now)
     n = 0 if before is None else await tickets.forget_words(tx, before=before, limit=AT_ONCE, now=now)
-    return _Step({"tickets": n}, n > 0)
+    return _RetentionStep({"tickets": n}, n > 0)
 
 
-async def _deliveries(tx: Transaction, times: RetentionTimes, _: RetentionRun, now: datetime) -> _Step:
+async def _deliveries(tx: Transaction, times: RetentionTimes, _: RetentionRun, now: datetime) -> _RetentionStep:
     n = 0
     await reply_slots.forget_old(tx, now=now)
     for name, states in _DELIVERIES.items():
         before = times.before(name, now=now)
         if before is not None:
             n += await delivery_store.forget_deliveries(tx, states=states, before=before, limit=AT_ONCE)
-    return _Step({"deliveries": n}, n > 0)
+    return _RetentionStep({"deliveries": n}, n > 0)
 
 
-async def _events(tx: Transaction, _: RetentionTimes, run: RetentionRun, now: datetime) -> _Step:
+async def _events(tx: Transaction, _: RetentionTimes, run: RetentionRun, now: datetime) -> _RetentionStep:
     looked_to, n = await event_log.forget(tx, after=run.events_id, limit=AT_ONCE, now=now)
-    return _Step({"events": n}, looked_to is not None, events_id=looked_to)
+    return _RetentionStep({"events": n}, looked_to is not None, events_id=looked_to)
 
 
 _DELIVERIES = {"deliveries": delivery_store.HANDLED, "failed_deliveries": delivery_store.FAILED}

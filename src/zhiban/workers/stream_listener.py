@@ -40,7 +40,7 @@ DRAIN_SECONDS = 0.1  # of silence, after which what was being read when the proc
 
 
 @frozen_dataclass
-class _Process:
+class _ListenerProcess:
     """What listening needs of this process."""
 
     database: Database
@@ -63,7 +63,7 @@ class StreamListener:
         *,
         vendors: Sequence[str],
     ) -> None:
-        self._process = _Process(database, connections, conversation_worker, pubsub, clock)
+        self._process = _ListenerProcess(database, connections, conversation_worker, pubsub, clock)
         self._vendors = vendors
         self._running: set[tuple[int, int]] = set()
         self._tasks = BackgroundTasks()
@@ -104,7 +104,7 @@ class StreamListener:
                 )
             if turn is not None:
                 connection = await process.connections.connection(workspace_id, connection_id)
-                await _Stream(process, connection, turn, self._closing).hold()
+                await _ListenedStream(process, connection, turn, self._closing).hold()
         except (psycopg.Error, ZhibanError) as error:
             log.warning("Listening to connection %s begins again: %s", connection_id, str(error).strip())
         except Exception:  # one gateway's accident must not silence the others
@@ -113,10 +113,12 @@ class StreamListener:
             self._running.discard((workspace_id, connection_id))
 
 
-class _Stream:
+class _ListenedStream:
     """One connection, listened to for one turn: until it breaks, changes, is another's, or the process ends."""
 
-    def __init__(self, process: _Process, connection: OpenConnection, turn: Turn, closing: asyncio.Event) -> None:
+    def __init__(
+        self, process: _ListenerProcess, connection: OpenConnection, turn: Turn, closing: asyncio.Event
+    ) -> None:
         self._process = process
         self._connection = connection
         self._turn = turn

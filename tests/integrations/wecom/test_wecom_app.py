@@ -19,6 +19,7 @@ from zhiban.ports import (
     CardTapped,
     Channel,
     Choice,
+    ContactFollowChanged,
     FetchesMedia,
     IncomingMessage,
     Kind,
@@ -26,7 +27,6 @@ from zhiban.ports import (
     Outgoing,
     RecallsMessages,
     Refusal,
-    RelationChanged,
     SendRefused,
     UnknownVendorEvent,
     UploadsMedia,
@@ -193,7 +193,7 @@ def test_the_environment_describes_a_connection(api: WeComApi) -> None:
 async def test_without_an_agent_id_events_are_read_and_nobody_is_written_to(api: WeComApi, deliveries: Path) -> None:
     bare = AppChannel(api, WeComConfig(corp_id=CORP_ID, secret="s"))
     (added,) = bare.read((deliveries / "contact_change__added.xml").read_text(encoding="utf-8"))
-    assert isinstance(added, RelationChanged)
+    assert isinstance(added, ContactFollowChanged)
     (said,) = bare.read((deliveries / "app_text__plain.xml").read_text(encoding="utf-8"))
     assert isinstance(said, UnknownVendorEvent)
     with pytest.raises(SendRefused, match="WECOM_AGENT_ID") as caught:

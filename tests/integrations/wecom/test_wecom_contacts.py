@@ -94,7 +94,7 @@ async def test_marks_and_remarks(contacts: CustomerContacts, sim: WeComSimulator
     (relation,) = await contacts.contact("wmLIN")
     assert (relation.member, relation.state, relation.tags) == ("chen", "poster7", (tags["低"],))
     assert relation.remark == "林" * 20
-    assert sim.contacts.relations["chen", "wmLIN"].mobiles == []
+    assert sim.contacts.follows["chen", "wmLIN"].mobiles == []
     with pytest.raises(SendRefused) as caught:
         await contacts.mark("omar", "wmLIN", add=[tags["高"]])
     assert caught.value.refusal is Refusal.UNKNOWN_CONTACT
@@ -134,11 +134,11 @@ async def test_hostile_57_everything_can_be_read_again(contacts: CustomerContact
         sim.befriend("chen", f"wm{count:04d}")
     sim.befriend("omar", "wm0000")
     assert await contacts.members() == ["chen", "omar"]
-    relations = [relation async for relation in contacts.relations(["chen", "omar"])]
+    relations = [relation async for relation in contacts.follows(["chen", "omar"])]
     assert len(relations) == 251
     assert {relation.member for relation in relations} == {"chen", "omar"}
     sim.part("chen", "wm0001")
-    assert len([relation async for relation in contacts.relations(["chen"])]) == 249
+    assert len([relation async for relation in contacts.follows(["chen"])]) == 249
 
 
 @pytest.mark.parametrize("body", [b'{"external_contact_list":[{}],"next_cursor":"same"}', b"{}"])
@@ -146,7 +146,7 @@ async def test_hostile_65_a_reading_that_never_ends(
     contacts: CustomerContacts, sim: WeComSimulator, body: bytes
 ) -> None:
     sim.fail("externalcontact/batch/get_by_user", body=body, times=None)
-    assert [relation async for relation in contacts.relations(["chen"])] == []
+    assert [relation async for relation in contacts.follows(["chen"])] == []
     assert sim.journal.counts["externalcontact/batch/get_by_user"] <= 2
 
 
@@ -155,10 +155,10 @@ async def test_one_member_without_contacts_ends_no_batch(contacts: CustomerConta
     for number in range(8):
         sim.befriend(f"member{number}", f"wm{number}")
     sim.fail("externalcontact/batch/get_by_user", errcode=84061, times=1)
-    found = [relation.member async for relation in contacts.relations([f"member{number}" for number in range(8)])]
+    found = [relation.member async for relation in contacts.follows([f"member{number}" for number in range(8)])]
     assert sorted(found) == [f"member{number}" for number in range(8)]
     sim.fail("externalcontact/batch/get_by_user", errcode=84061, times=None)
-    assert [relation async for relation in contacts.relations(["member0", "member1"])] == []
+    assert [relation async for relation in contacts.follows(["member0", "member1"])] == []
 
 
 async def test_an_app_without_the_permission(contacts: CustomerContacts, sim: WeComSimulator) -> None:

@@ -17,6 +17,8 @@ from zhiban.integrations.wecom.values import moment, number, storable
 from zhiban.ports import (
     AccountsChanged,
     CardTapped,
+    ContactFollowChange,
+    ContactFollowChanged,
     Entered,
     Incoming,
     IncomingMessage,
@@ -24,8 +26,6 @@ from zhiban.ports import (
     Media,
     NativeState,
     Recalled,
-    RelationChange,
-    RelationChanged,
     SenderRole,
     SendFailed,
     SessionChanged,
@@ -268,16 +268,16 @@ def test_a_card_was_tapped() -> None:
 @pytest.mark.parametrize(
     ("name", "change", "reason"),
     [
-        ("added", RelationChange.ADDED, None),
-        ("half", RelationChange.HALF_ADDED, None),
-        ("removed_by_contact", RelationChange.REMOVED_BY_CONTACT, None),
-        ("removed_by_transfer", RelationChange.REMOVED_BY_US, "DELETE_BY_TRANSFER"),
-        ("transfer_fail", RelationChange.TRANSFER_FAILED, "customer_refused"),
+        ("added", ContactFollowChange.ADDED, None),
+        ("half", ContactFollowChange.HALF_ADDED, None),
+        ("removed_by_contact", ContactFollowChange.REMOVED_BY_CONTACT, None),
+        ("removed_by_transfer", ContactFollowChange.REMOVED_BY_US, "DELETE_BY_TRANSFER"),
+        ("transfer_fail", ContactFollowChange.TRANSFER_FAILED, "customer_refused"),
     ],
 )
-def test_a_relation_changed(name: str, change: RelationChange, reason: str | None) -> None:
+def test_a_relation_changed(name: str, change: ContactFollowChange, reason: str | None) -> None:
     found = document(f"contact_change__{name}")
-    assert isinstance(found, RelationChanged)
+    assert isinstance(found, ContactFollowChanged)
     assert (found.change, found.contact, found.member, found.reason) == (change, CONTACT, "lihua", reason)
     assert (found.welcome_code, found.state) == (("WCODE-77", "poster7") if name == "added" else (None, None))
 

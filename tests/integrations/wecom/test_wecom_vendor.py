@@ -80,7 +80,7 @@ async def test_new_contacts_are_welcomed_tagged_named_and_found_again(vendor: We
     await vendor.welcome_contact(code, "您好", left=20)
     await vendor.tag_contact("chen", "wmLIN", "来源", ["海报", "广州"])
     await vendor.remark_contact("chen", "wmLIN", "小林")
-    (seen,) = [relation async for relation in vendor.relations()]
+    (seen,) = [relation async for relation in vendor.follows()]
     assert (seen.contact, seen.member, seen.remark, seen.source, len(seen.tags)) == (
         "wmLIN",
         "chen",

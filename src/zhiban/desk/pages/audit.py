@@ -74,7 +74,7 @@ Asked = Annotated[_AuditForm, Depends(_asked)]
 
 
 @frozen_dataclass
-class _Line:
+class _AuditLine:
     """A fact in words."""
 
     at: datetime
@@ -129,11 +129,11 @@ def _after(rows: list[AuditRow]) -> str:
     return f"{rows[-1].at.isoformat()}~{rows[-1].id}"
 
 
-def _line(row: AuditRow, names: Names, page: AuditPage) -> _Line:
+def _line(row: AuditRow, names: Names, page: AuditPage) -> _AuditLine:
     texts = page.texts
     # Whoever did it to themselves is named once.
     data = {name: value for name, value in row.data.items() if (name, value) != ("agent_id", row.actor_id)}
-    return _Line(
+    return _AuditLine(
         row.at,
         who(row.actor_kind, row.actor_id, row.actor_ref, names, texts),
         texts(KINDS[row.kind]),

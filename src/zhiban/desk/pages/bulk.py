@@ -107,7 +107,7 @@ async def act(
     if do == "macro":
         words, result = await _run_macro(desk, chosen, to, key, _seen(seen))
     else:
-        words, result = await _change(desk, chosen, _Wish.read(desk, do, to, at, _seen(seen)))
+        words, result = await _change(desk, chosen, _BulkWish.read(desk, do, to, at, _seen(seen)))
     refused = result.refused
     unheard = [id_ for id_, why in refused.items() if why == WroteMeanwhile.SENTENCE]
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
@@ -134,7 +134,7 @@ def _seen(text: str) -> dict[int, SeenActivity]:
 
 
 @frozen_dataclass
-class _Wish:
+class _BulkWish:
     """What is to be done to each, the same for all of them however long it takes. `until`: when snoozed ones return."""
 
     do: str
@@ -145,7 +145,7 @@ class _Wish:
     seen: Mapping[int, SeenActivity] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, desk: DeskRequest, do: str, to: str, at: str, seen: Mapping[int, SeenActivity]) -> _Wish:
+    def read(cls, desk: DeskRequest, do: str, to: str, at: str, seen: Mapping[int, SeenActivity]) -> _BulkWish:
         """Raises Conflict when the time to snooze until is none, has passed, or lies too far ahead."""
         now = desk.auth.clock.now()
         if do != "snooze":
@@ -169,7 +169,7 @@ def _rest(desk: DeskRequest, result: BulkResult, *, of: int) -> str:
     return said + desk.texts("。{of}个里有{n}个没有改：{why}", of=of, n=len(refused), why=why)
 
 
-async def _change(desk: DeskRequest, ids: Sequence[int], wish: _Wish) -> tuple[str, BulkResult]:
+async def _change(desk: DeskRequest, ids: Sequence[int], wish: _BulkWish) -> tuple[str, BulkResult]:
     """One chunk after the other, each in a transaction of its own."""
     result = BulkResult()
     words, after = "", ""
@@ -191,7 +191,7 @@ async def _over(desk: DeskRequest, tx: Transaction, agent_id: int, changed: Sequ
     return ""
 
 
-async def _chunk_of(desk: DeskRequest, tx: Transaction, wish: _Wish) -> tuple[str, Chunk, int | None]:
+async def _chunk_of(desk: DeskRequest, tx: Transaction, wish: _BulkWish) -> tuple[str, Chunk, int | None]:
     """The words for what is done, how, and to whom conversations are given. Raises Conflict, NotFound."""
     to, now = wish.to, wish.now
     if wish.do == "assign" and (to == "me" or to.isdecimal()):
@@ -205,7 +205,7 @@ def _changing(desk: DeskRequest, change: Change, now: datetime) -> Chunk:
     return lambda tx, ids: change_many(tx, desk.access, ids, change, now=now)
 
 
-def _of_status(desk: DeskRequest, wish: _Wish) -> tuple[str, Chunk] | None:
+def _of_status(desk: DeskRequest, wish: _BulkWish) -> tuple[str, Chunk] | None:
     texts, now = desk.texts, wish.now
     match wish.do:
         case "resolve":
@@ -225,7 +225,7 @@ def _of_status(desk: DeskRequest, wish: _Wish) -> tuple[str, Chunk] | None:
     return None
 
 
-async def _of_description(desk: DeskRequest, tx: Transaction, wish: _Wish) -> tuple[str, Chunk]:
+async def _of_description(desk: DeskRequest, tx: Transaction, wish: _BulkWish) -> tuple[str, Chunk]:
     texts, to, now = desk.texts, wish.to, wish.now
     match wish.do, to:
         case "assign", "nobody":

@@ -21,7 +21,7 @@ from zhiban.desk import flow_form, rule_labels
 from zhiban.desk.editor_page import EditorPage
 from zhiban.desk.labels import FLOW_OUTCOMES
 from zhiban.desk.request import CurrentRequest, Toast
-from zhiban.desk.rule_form import Draft
+from zhiban.desk.rule_form import RuleDraft
 from zhiban.events import DIRECT, Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, ZhibanError
@@ -48,7 +48,7 @@ class _FlowPage(EditorPage):
     def words(self, error: ZhibanError) -> str:
         return flow_form.trouble(error, self.texts) if isinstance(error, Conflict) else super().words(error)
 
-    async def draft(self) -> Draft:
+    async def draft(self) -> RuleDraft:
         return flow_form.typed(await self.form())
 
     async def names(self, tx: Transaction) -> Names:
@@ -63,7 +63,7 @@ class _FlowPage(EditorPage):
             kept[f"conversation:{field.name}"] = texts("会话的{field}", field=field.name)
         return replace(await queries.names(tx), fields=kept)
 
-    def said(self, draft: Draft, words: RuleWording) -> tuple[str, FlowDefinition | None]:
+    def said(self, draft: RuleDraft, words: RuleWording) -> tuple[str, FlowDefinition | None]:
         """The flow in a sentence; what is missing, where it is none yet."""
         try:
             definition = _definition(draft)
@@ -71,7 +71,9 @@ class _FlowPage(EditorPage):
             return flow_form.unfinished(error, self.texts), None
         return definition.label(words), definition
 
-    def editor(self, draft: Draft, words: RuleWording, *, flow: FlowRow | None, trouble: str = "") -> dict[str, Any]:
+    def editor(
+        self, draft: RuleDraft, words: RuleWording, *, flow: FlowRow | None, trouble: str = ""
+    ) -> dict[str, Any]:
         said, definition = self.said(draft, words)
         return {
             "flow": flow,
@@ -88,7 +90,7 @@ class _FlowPage(EditorPage):
         }
 
     async def show(
-        self, *, opened: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
+        self, *, opened: int | None = None, draft: RuleDraft | None = None, trouble: str = "", status: int = 200
     ) -> Response:
         """The whole page, with a flow opened: this one, the draft of a new one, or the first."""
         async with self.transaction() as tx:
@@ -124,7 +126,7 @@ class _FlowPage(EditorPage):
         )
 
 
-def _definition(draft: Draft) -> FlowDefinition:
+def _definition(draft: RuleDraft) -> FlowDefinition:
     return load_flow({key: draft[key] for key in flow_form.DEFINITION})
 
 

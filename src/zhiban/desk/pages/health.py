@@ -7,7 +7,7 @@ from datetime import datetime
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
-from zhiban.channels.topics import DELIVERY_WAITING
+from zhiban.channels.delivery_store import read_again
 from zhiban.desk.checks import Checks, Finding, checks_of, chrome_of
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
@@ -90,18 +90,6 @@ async def read_health(tx: Transaction, checks: Checks, texts: Texts) -> Health:
         int(waiting),
         int(unsent),
     )
-
-
-async def read_again(tx: Transaction, delivery_id: int) -> None:
-    """Put a delivery that failed back among those that wait. Raises NotFound."""
-    connection_id = await tx.value(
-        "update delivery set state = 'pending', attempts = 0, error = null where id = %(id)s and state = 'failed' "
-        "returning connection_id",
-        id=delivery_id,
-    )
-    if connection_id is None:
-        raise NotFound("There is no such failed delivery.")
-    tx.publish_after_commit(DELIVERY_WAITING, connection_id)
 
 
 @router.get("")

@@ -19,7 +19,7 @@ from zhiban.conversations.seen import SeenMessage
 from zhiban.desk import rule_form, rule_labels
 from zhiban.desk.editor_page import ACTION_FILES, EditorFiles, EditorPage
 from zhiban.desk.request import CurrentRequest, Toast
-from zhiban.desk.rule_form import Draft
+from zhiban.desk.rule_form import RuleDraft
 from zhiban.kit.errors import Conflict
 from zhiban.people.auth import CurrentAgent
 from zhiban.people.ownership import check_may_keep, may_keep
@@ -29,18 +29,18 @@ from zhiban.web.security import same_origin
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 HERE = "/settings/macros"
-NEW: Draft = {"name": "", "shared": False, "actions": [{"kind": "assign_me"}]}
+NEW: RuleDraft = {"name": "", "shared": False, "actions": [{"kind": "assign_me"}]}
 
 
 class _MacroPage(EditorPage):
     section = "macros"
 
-    async def draft(self) -> Draft:
+    async def draft(self) -> RuleDraft:
         form = await self.form()
         found = rule_form.typed(form, MACRO_ACTIONS)
         return {"name": found["name"], "actions": found["actions"], "shared": "shared" in dict(form)}
 
-    def said(self, draft: Draft, words: RuleWording) -> dict[str, Any]:
+    def said(self, draft: RuleDraft, words: RuleWording) -> dict[str, Any]:
         """The macro in a sentence; what is missing, where it is none yet."""
         try:
             return {"said": load_macro(draft["actions"]).label(words), "whole": True}
@@ -48,7 +48,7 @@ class _MacroPage(EditorPage):
             return {"said": rule_form.unfinished(error, self.texts), "whole": False}
 
     def editor(
-        self, draft: Draft, words: RuleWording, files: EditorFiles, *, macro: MacroRow | None, trouble: str = ""
+        self, draft: RuleDraft, words: RuleWording, files: EditorFiles, *, macro: MacroRow | None, trouble: str = ""
     ) -> dict[str, Any]:
         owner_id = macro.owner_id if macro else self.agent.id
         return {
@@ -66,7 +66,7 @@ class _MacroPage(EditorPage):
         }
 
     async def show(
-        self, *, opened: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
+        self, *, opened: int | None = None, draft: RuleDraft | None = None, trouble: str = "", status: int = 200
     ) -> Response:
         """The whole page, with a macro opened: this one, the draft of a new one, or the first."""
         async with self.transaction() as tx:

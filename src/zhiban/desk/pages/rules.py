@@ -23,7 +23,7 @@ from zhiban.conversations.access import visible
 from zhiban.conversations.queries import contact_names
 from zhiban.desk import rule_form, rule_labels
 from zhiban.desk.editor_page import ACTION_FILES, EditorFiles, EditorPage
-from zhiban.desk.rule_form import Draft
+from zhiban.desk.rule_form import RuleDraft
 from zhiban.events import Actor
 from zhiban.kit.errors import Conflict
 from zhiban.people.auth import CurrentAgent
@@ -48,7 +48,7 @@ class _RulePage(EditorPage):
     def wording(self, names: Names) -> RuleWording:
         return super().wording(replace(names, channels=self.request.app.state.channel_labels))
 
-    def said(self, draft: Draft, words: RuleWording) -> tuple[str, Definition | None]:
+    def said(self, draft: RuleDraft, words: RuleWording) -> tuple[str, Definition | None]:
         """The rule in a sentence; what is missing, where it is none yet."""
         try:
             definition = load_definition({key: draft[key] for key in rule_form.DEFINITION})
@@ -57,7 +57,7 @@ class _RulePage(EditorPage):
         return definition.label(words), definition
 
     def editor(
-        self, draft: Draft, words: RuleWording, files: EditorFiles, *, rule: RuleRow | None, trouble: str = ""
+        self, draft: RuleDraft, words: RuleWording, files: EditorFiles, *, rule: RuleRow | None, trouble: str = ""
     ) -> dict[str, Any]:
         said, definition = self.said(draft, words)
         return {
@@ -78,13 +78,13 @@ class _RulePage(EditorPage):
             "attach_at": ACTION_FILES,
         }
 
-    def secret(self, draft: Draft) -> str:
+    def secret(self, draft: RuleDraft) -> str:
         """What calls of rules are signed with, for whoever writes one."""
         calls = any(one["kind"] == "call_webhook" for one in draft["actions"])
         return signing_secret(self.auth.vault, self.agent.workspace_id) if calls and self.manages else ""
 
     async def show(
-        self, *, opened: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
+        self, *, opened: int | None = None, draft: RuleDraft | None = None, trouble: str = "", status: int = 200
     ) -> Response:
         """The whole page, with a rule opened: this one, the draft of a new one, or the first."""
         now = self.now
@@ -123,7 +123,7 @@ class _RulePage(EditorPage):
             **self.editor(shown, words, files, rule=rule, trouble=trouble or broken),
         )
 
-    async def draft(self) -> Draft:
+    async def draft(self) -> RuleDraft:
         return rule_form.typed(await self.form())
 
 
@@ -190,7 +190,7 @@ async def rehearsal(request: Request, agent: CurrentAgent, id: int | None = None
     return page.part("rules/rehearsal.html", rehearsal=told, remarks=said)
 
 
-def _definition(draft: Draft) -> Definition:
+def _definition(draft: RuleDraft) -> Definition:
     return load_definition({key: draft[key] for key in rule_form.DEFINITION})
 
 

@@ -15,7 +15,7 @@ from zhiban.conversations.list_models import Queue, StatusTab
 from zhiban.conversations.lists import conversation_list
 from zhiban.desk import rule_form, rule_labels
 from zhiban.desk.editor_page import EditorPage
-from zhiban.desk.rule_form import Draft
+from zhiban.desk.rule_form import RuleDraft
 from zhiban.kit.errors import Conflict
 from zhiban.people.auth import CurrentAgent
 from zhiban.people.ownership import check_may_keep, may_keep
@@ -25,20 +25,20 @@ from zhiban.web.security import same_origin
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 HERE = "/settings/views"
-FIRST: Draft = {"kind": "waiting", "minutes": "10"}
-NEW: Draft = {"name": "", "shared": False, "conditions": {"kind": "group", "conditions": [FIRST]}}
+FIRST: RuleDraft = {"kind": "waiting", "minutes": "10"}
+NEW: RuleDraft = {"name": "", "shared": False, "conditions": {"kind": "group", "conditions": [FIRST]}}
 SHOWN = 12  # conversations that the page lists of a view
 
 
 class _ViewPage(EditorPage):
     section = "views"
 
-    async def draft(self) -> Draft:
+    async def draft(self) -> RuleDraft:
         form = await self.form()
         found = rule_form.typed(form, conditions=VIEW_CONDITIONS)
         return {"name": found["name"], "conditions": found["conditions"], "shared": "shared" in dict(form)}
 
-    def said(self, draft: Draft, words: RuleWording) -> dict[str, Any]:
+    def said(self, draft: RuleDraft, words: RuleWording) -> dict[str, Any]:
         """The view in a sentence; what is missing, where it is none yet."""
         try:
             given = load_view(draft["conditions"]).label(words)
@@ -46,7 +46,9 @@ class _ViewPage(EditorPage):
         except BadDefinition as error:
             return {"said": rule_form.unfinished(error, self.texts), "whole": False}
 
-    def editor(self, draft: Draft, words: RuleWording, *, view: SavedView | None, trouble: str = "") -> dict[str, Any]:
+    def editor(
+        self, draft: RuleDraft, words: RuleWording, *, view: SavedView | None, trouble: str = ""
+    ) -> dict[str, Any]:
         return {
             "view": view,
             "draft_at": f"{HERE}/draft" + (f"?id={view.id}" if view else ""),
@@ -60,7 +62,7 @@ class _ViewPage(EditorPage):
         }
 
     async def show(
-        self, *, opened: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
+        self, *, opened: int | None = None, draft: RuleDraft | None = None, trouble: str = "", status: int = 200
     ) -> Response:
         """The whole page, with a view opened: this one, the draft of a new one, or the first."""
         async with self.transaction() as tx:

@@ -14,7 +14,7 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http, HttpResponse, MaybeDone, Method, NotJson, Unreachable
 from zhiban.ports import Breakers, TryLater
 
-Body = Mapping[str, Any] | Sequence[str] | None  # what is sent as JSON
+JsonBody = Mapping[str, Any] | Sequence[str] | None  # what is sent as JSON
 
 TIMEOUT: Final = 20.0
 PAGES: Final = 100  # of a hundred entries; a list is never followed further
@@ -61,7 +61,7 @@ class ForgeClient:
                 return
             here, given = found[1].removeprefix(self._base), {}
 
-    async def write(self, method: Method, path: str, body: Body, *, as_app: bool = False) -> Any:
+    async def write(self, method: Method, path: str, body: JsonBody, *, as_app: bool = False) -> Any:
         """Write, as often as all processes together may. Raises as `get`; TryLater says whether it may have
         been carried out."""
         await self._spend()
@@ -87,7 +87,7 @@ class ForgeClient:
         path: str,
         *,
         params: Mapping[str, str] | None = None,
-        body: Body = None,
+        body: JsonBody = None,
         as_app: bool = False,
     ) -> HttpResponse:
         try:
@@ -109,7 +109,7 @@ class ForgeClient:
         method: Method,
         path: str,
         params: Mapping[str, str] | None,
-        body: Body,
+        body: JsonBody,
         *,
         as_app: bool,  # noqa: ARG002 - for a forge that knows apps
     ) -> HttpResponse:
@@ -131,7 +131,7 @@ class ForgeClient:
         path: str,
         headers: Mapping[str, str],
         params: Mapping[str, str] | None,
-        body: Body,
+        body: JsonBody,
     ) -> HttpResponse:
         from yarl import URL
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from zhiban.integrations.forges import parts
-from zhiban.integrations.forges.parts import Part
+from zhiban.integrations.forges.parts import JsonPart
 from zhiban.ports import TrackerNews, VerifiedWebhook
 
 
@@ -26,7 +26,7 @@ def stored(event: str, body: bytes, text: str | None, *, key: bytes) -> Verified
     return VerifiedWebhook(digest, kept)
 
 
-def read(body: str, reader: Callable[[str, Part], Sequence[TrackerNews]]) -> Sequence[TrackerNews]:
+def read(body: str, reader: Callable[[str, JsonPart], Sequence[TrackerNews]]) -> Sequence[TrackerNews]:
     """What a stored call says; nothing for what has no meaning to us."""
     try:
         kept = json.loads(body)

@@ -13,9 +13,9 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Where changes are counted by themselves, #5 and !5 are two things: ours of the second is this much higher.
 CHANGES: Final = 1_000_000_000
 
-Part = Mapping[str, Any]
+JsonPart = Mapping[str, Any]
 
-_NOTHING: Part = {}
+_NOTHING: JsonPart = {}
 _MARK = re.compile(r"<!-- zhiban:draft=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) -->\s*\Z")
 
 
@@ -38,7 +38,7 @@ def without_mark(text: str) -> str:
     return _MARK.sub("", text).rstrip()
 
 
-def part(value: object, *names: str) -> Part:
+def part(value: object, *names: str) -> JsonPart:
     """The object that lies there, or one without anything."""
     for name in names:
         value = value.get(name) if isinstance(value, Mapping) else None

@@ -11,13 +11,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from zhiban.integrations.forges.parts import Part, key_in, number, part, second, words
+from zhiban.integrations.forges.parts import JsonPart, key_in, number, part, second, words
 from zhiban.integrations.gitea import parts
 from zhiban.ports import Issue, IssueComment, TrackerNews
 
 CHARACTERS: Final = 2000  # of a text that a line about the news may quote
 
-Kind = Literal["issue", "comment", "change", "review", "release", "repository"]
+GiteaNewsKind = Literal["issue", "comment", "change", "review", "release", "repository"]
 
 _CODE = "code itself is not our subject"
 _MACHINE = "machines report to machines"
@@ -39,7 +39,7 @@ _REVIEWS: Final = {
 }
 
 
-def read(event: str, payload: Part) -> list[TrackerNews]:
+def read(event: str, payload: JsonPart) -> list[TrackerNews]:
     """The news in this call."""
     place = part(payload, "repository")
     if not number(place, "id") or not words(place, "full_name"):
@@ -49,12 +49,12 @@ def read(event: str, payload: Part) -> list[TrackerNews]:
     return [] if found is None else [found]
 
 
-Reader = Callable[[Part, str, str], TrackerNews | None]
+GiteaReader = Callable[[JsonPart, str, str], TrackerNews | None]
 
 
 def _told(
-    payload: Part,
-    kind: Kind,
+    payload: JsonPart,
+    kind: GiteaNewsKind,
     action: str,
     *,
     at: datetime,
@@ -81,24 +81,24 @@ def _told(
     )
 
 
-def _issue_in(payload: Part, name: str) -> Issue | None:
+def _issue_in(payload: JsonPart, name: str) -> Issue | None:
     found = part(payload, name)
     if not number(found, "number"):
         return None
     return parts.issue(found, words(part(payload, "repository"), "full_name"))
 
 
-def _issue(payload: Part, action: str, _event: str) -> TrackerNews | None:
+def _issue(payload: JsonPart, action: str, _event: str) -> TrackerNews | None:
     issue = _issue_in(payload, "issue")
     if issue is None:
         return None
     key = issue.key if action == "opened" else ""
     told = _ACTIONS.get(action, action)
-    kind: Kind = "change" if issue.is_change else "issue"
+    kind: GiteaNewsKind = "change" if issue.is_change else "issue"
     return _told(payload, kind, told, at=issue.updated_at, object_id=issue.number, issue=issue, key=key)
 
 
-def _change(payload: Part, action: str, event: str) -> TrackerNews | None:
+def _change(payload: JsonPart, action: str, event: str) -> TrackerNews | None:
     issue = _issue_in(payload, "pull_request")
     if issue is None:
         return None
@@ -122,7 +122,7 @@ def _change(payload: Part, action: str, event: str) -> TrackerNews | None:
     )
 
 
-def _comment(payload: Part, action: str, _event: str) -> TrackerNews | None:
+def _comment(payload: JsonPart, action: str, _event: str) -> TrackerNews | None:
     """A pull request comes as `pull_request`, or as an issue that says so."""
     found = part(payload, "comment")
     issue = _issue_in(payload, "issue") or _issue_in(payload, "pull_request")
@@ -141,7 +141,7 @@ def _comment(payload: Part, action: str, _event: str) -> TrackerNews | None:
     )
 
 
-def _release(payload: Part, action: str, _event: str) -> TrackerNews | None:
+def _release(payload: JsonPart, action: str, _event: str) -> TrackerNews | None:
     found = part(payload, "release")
     if action != "published" or found.get("draft") is True:
         return None
@@ -160,13 +160,13 @@ def _release(payload: Part, action: str, _event: str) -> TrackerNews | None:
     )
 
 
-def _repository(payload: Part, action: str, _event: str) -> TrackerNews | None:
+def _repository(payload: JsonPart, action: str, _event: str) -> TrackerNews | None:
     place = part(payload, "repository")
     at = second(place, "updated_at")
     return _told(payload, "repository", action, at=at, object_id=number(place, "id"))
 
 
-_READERS: Final[Mapping[str, Reader]] = {
+_READERS: Final[Mapping[str, GiteaReader]] = {
     "issues": _issue,
     "issue_comment": _comment,
     "pull_request": _change,

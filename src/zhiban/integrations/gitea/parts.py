@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 
-from zhiban.integrations.forges.parts import Part, items, key_in, names, number, part, second, without_mark, words
+from zhiban.integrations.forges.parts import JsonPart, items, key_in, names, number, part, second, without_mark, words
 from zhiban.ports import Issue, IssueComment, Repository, TrackerUser
 
 # Users of a machine have no mark; those that Gitea makes itself have these names, and negative numbers.
 _BOT = re.compile(r"(?:gitea|forgejo)-actions|ghost|.*(?:\[bot\]|[-_.]bot)", re.IGNORECASE)
 
 
-def user(found: Part, *, ours: bool = False) -> TrackerUser:
+def user(found: JsonPart, *, ours: bool = False) -> TrackerUser:
     login = words(found, "login") or words(found, "username")
     return TrackerUser(login, bot=bool(_BOT.fullmatch(login)), ours=ours)
 
 
-def repository(found: Part) -> Repository:
+def repository(found: JsonPart) -> Repository:
     """One whose issues are kept by another program has none for us."""
     return Repository(
         str(number(found, "id")),
@@ -27,7 +27,7 @@ def repository(found: Part) -> Repository:
     )
 
 
-def issue(found: Part, name: str) -> Issue:
+def issue(found: JsonPart, name: str) -> Issue:
     """An issue, or a pull request as lists of issues and as hooks show it."""
     body = words(found, "body")
     is_change = bool(part(found, "pull_request")) or "merged" in found or "head" in found
@@ -53,7 +53,7 @@ def issue(found: Part, name: str) -> Issue:
     )
 
 
-def comment(found: Part) -> IssueComment:
+def comment(found: JsonPart) -> IssueComment:
     body = words(found, "body")
     return IssueComment(
         str(number(found, "id")),

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from zhiban.integrations.forges import checks, deliveries, refusals
-from zhiban.integrations.forges.parts import Part, items, key_in, marked, names, number, part, words
+from zhiban.integrations.forges.parts import JsonPart, items, key_in, marked, names, number, part, words
 from zhiban.integrations.forges.refusals import Moved
 from zhiban.integrations.forges.writing import Silencer, outcome, titled, within
 from zhiban.integrations.gitea import hooks, news, parts
@@ -191,7 +191,7 @@ class GiteaTracker:
 
     # ---------------------------------------------------------------------------------------------- what came of before
 
-    async def _opened_before(self, draft: IssueDraft) -> Part | None:
+    async def _opened_before(self, draft: IssueDraft) -> JsonPart | None:
         since = _stamp((draft.tried_at or self._clock.now()) - APART)
         asked = {"state": "all", "type": "issues", "created_by": await self._who_we_are(), "since": since}
         async for found in self._each(draft.repository, "/issues", asked):
@@ -199,7 +199,7 @@ class GiteaTracker:
                 return part(found)
         return None
 
-    async def _commented_before(self, draft: CommentDraft, place: str) -> Part | None:
+    async def _commented_before(self, draft: CommentDraft, place: str) -> JsonPart | None:
         """All at once: the comments of one issue come on one page."""
         since = _stamp((draft.tried_at or self._clock.now()) - APART)
         found = await self._ask(draft.repository, place, {"since": since})
@@ -241,7 +241,7 @@ class GiteaTracker:
         except TrackerRefused as error:
             raise await self._why(repository, place, error) from error
 
-    async def _get(self, repository: str, place: str) -> Part:
+    async def _get(self, repository: str, place: str) -> JsonPart:
         return part(await self._ask(repository, place, {}))
 
     async def _each(self, repository: str, place: str, asked: Mapping[str, str]) -> AsyncIterator[Any]:
@@ -252,7 +252,7 @@ class GiteaTracker:
         except Moved as error:
             raise _moved(repository, error) from error
 
-    async def _write(self, method: Any, repository: str, place: str, body: Mapping[str, Any] | None) -> Part:
+    async def _write(self, method: Any, repository: str, place: str, body: Mapping[str, Any] | None) -> JsonPart:
         try:
             return part(await self._client.write(method, f"/repos/{_path(repository)}{place}", body))
         except Moved as error:

@@ -12,11 +12,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from zhiban.integrations.forges.parts import Part, key_in, number, part, words
+from zhiban.integrations.forges.parts import JsonPart, key_in, number, part, words
 from zhiban.integrations.gitee import parts
 from zhiban.ports import Issue, IssueComment, TrackerNews
 
-Kind = Literal["issue", "comment", "change", "review"]
+GiteeNewsKind = Literal["issue", "comment", "change", "review"]
 
 # Events that mean nothing to us, each with its reason.
 IGNORED: Final[Mapping[str, str]] = dict.fromkeys(("Push Hook", "Tag Push Hook"), "code itself is not our subject")
@@ -32,7 +32,7 @@ _CHANGE_ACTIONS: Final = {
 }  # fmt: skip
 
 
-def read(event: str, payload: Part) -> list[TrackerNews]:
+def read(event: str, payload: JsonPart) -> list[TrackerNews]:
     """The news in this call."""
     place = part(payload, "repository")
     if not number(place, "id") or not _NAME.fullmatch(words(place, "full_name")):
@@ -42,12 +42,12 @@ def read(event: str, payload: Part) -> list[TrackerNews]:
     return [] if found is None else [found]
 
 
-Reader = Callable[[Part, str], TrackerNews | None]
+GiteeReader = Callable[[JsonPart, str], TrackerNews | None]
 
 
 def _told(
-    payload: Part,
-    kind: Kind,
+    payload: JsonPart,
+    kind: GiteeNewsKind,
     action: str,
     issue: Issue,
     *,
@@ -81,20 +81,20 @@ def gone(news: TrackerNews) -> TrackerNews:
     return replace(news, kind="issue", action="deleted", issue=empty, comment=None, key="", summary={})
 
 
-def _issue_in(payload: Part) -> Issue | None:
+def _issue_in(payload: JsonPart) -> Issue | None:
     found = part(payload, "issue")
     issue = parts.issue(found, words(part(payload, "repository"), "full_name"))
     return issue if issue.number else None
 
 
-def _change_in(payload: Part) -> Issue | None:
+def _change_in(payload: JsonPart) -> Issue | None:
     found = part(payload, "pull_request")
     if not number(found, "number"):
         return None
     return parts.change(found, words(part(payload, "repository"), "full_name"))
 
 
-def _issue(payload: Part, action: str) -> TrackerNews | None:
+def _issue(payload: JsonPart, action: str) -> TrackerNews | None:
     issue = _issue_in(payload)
     if issue is None:
         return None
@@ -105,7 +105,7 @@ def _issue(payload: Part, action: str) -> TrackerNews | None:
     return _told(payload, "issue", told, issue, at=issue.updated_at, object_id=issue.number, key=key)
 
 
-def _change(payload: Part, action: str) -> TrackerNews | None:
+def _change(payload: JsonPart, action: str) -> TrackerNews | None:
     issue = _change_in(payload)
     if issue is None:
         return None
@@ -124,7 +124,7 @@ def _change(payload: Part, action: str) -> TrackerNews | None:
     )
 
 
-def _comment(payload: Part, action: str) -> TrackerNews | None:
+def _comment(payload: JsonPart, action: str) -> TrackerNews | None:
     """A comment on an issue or on a pull request; those on commits are about code."""
     found, about = part(payload, "comment"), words(payload, "noteable_type")
     issue = {"Issue": _issue_in, "PullRequest": _change_in}.get(about, lambda _payload: None)(payload)
@@ -144,7 +144,7 @@ def _comment(payload: Part, action: str) -> TrackerNews | None:
     )
 
 
-_READERS: Final[Mapping[str, Reader]] = {
+_READERS: Final[Mapping[str, GiteeReader]] = {
     "Issue Hook": _issue,
     "Merge Request Hook": _change,
     "Note Hook": _comment,

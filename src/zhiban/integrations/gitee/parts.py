@@ -7,7 +7,7 @@ from typing import Final
 
 from zhiban.integrations.forges.parts import (
     CHANGES,
-    Part,
+    JsonPart,
     items,
     key_in,
     names,
@@ -41,24 +41,24 @@ def number_of(ident: str) -> int:
     return value if value < CHANGES else 0
 
 
-def user(found: Part, *, ours: bool = False) -> TrackerUser:
+def user(found: JsonPart, *, ours: bool = False) -> TrackerUser:
     login = words(found, "login") or words(found, "username") or words(found, "user_name")
     return TrackerUser(login, bot=bool(_BOT.fullmatch(login)), ours=ours)
 
 
-def repository(found: Part) -> Repository:
+def repository(found: JsonPart) -> Repository:
     """One that only an enterprise sees is not public."""
     private = found.get("private") is True or found.get("internal") is True
     enabled = found.get("has_issues") is not False
     return Repository(str(number(found, "id")), words(found, "full_name"), private=private, issues_enabled=enabled)
 
 
-def is_hidden(found: Part) -> bool:
+def is_hidden(found: JsonPart) -> bool:
     """A private issue, of which groups hear nothing. Gitee says of each issue whether it is one."""
     return found.get("security_hole") is not False
 
 
-def issue(found: Part, name: str) -> Issue:
+def issue(found: JsonPart, name: str) -> Issue:
     body, state = words(found, "body"), words(found, "state")
     return Issue(
         name,
@@ -78,7 +78,7 @@ def issue(found: Part, name: str) -> Issue:
     )
 
 
-def change(found: Part, name: str) -> Issue:
+def change(found: JsonPart, name: str) -> Issue:
     """A pull request: counted by itself, in plain numbers."""
     body, state = words(found, "body"), words(found, "state")
     merged = state == "merged" or found.get("merged") is True
@@ -101,11 +101,11 @@ def change(found: Part, name: str) -> Issue:
     )
 
 
-def _logins(found: list[Part]) -> tuple[str, ...]:
+def _logins(found: list[JsonPart]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, (user(one).login for one in found))))
 
 
-def comment(found: Part, place: str) -> IssueComment:
+def comment(found: JsonPart, place: str) -> IssueComment:
     """`place`: the address of what it is about; answers have none for a comment itself."""
     body, id_ = words(found, "body"), str(number(found, "id"))
     return IssueComment(

@@ -9,8 +9,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from zhiban.integrations.forges import checks, deliveries, refusals
-from zhiban.integrations.forges.client import Body
-from zhiban.integrations.forges.parts import CHANGES, Part, items, key_in, marked, names, part, words
+from zhiban.integrations.forges.client import JsonBody
+from zhiban.integrations.forges.parts import CHANGES, JsonPart, items, key_in, marked, names, part, words
 from zhiban.integrations.forges.refusals import Moved
 from zhiban.integrations.forges.writing import Silencer, outcome, titled, within
 from zhiban.integrations.gitee import hooks, news, parts
@@ -215,7 +215,7 @@ class GiteeTracker:
 
     # ---------------------------------------------------------------------------------------------- what came of before
 
-    async def _opened_before(self, draft: IssueDraft) -> Part | None:
+    async def _opened_before(self, draft: IssueDraft) -> JsonPart | None:
         since = _stamp((draft.tried_at or self._clock.now()) - APART)
         asked = {"state": "all", "creator": await self._who_we_are(), "since": since}
         asked |= {"sort": "created", "direction": "desc"}
@@ -224,7 +224,7 @@ class GiteeTracker:
                 return part(found)
         return None
 
-    async def _commented_before(self, draft: CommentDraft, place: str) -> Part | None:
+    async def _commented_before(self, draft: CommentDraft, place: str) -> JsonPart | None:
         asked = {} if draft.number > CHANGES else {"since": _stamp((draft.tried_at or self._clock.now()) - APART)}
         async for found in self._each(draft.repository, place, asked):
             if key_in(words(found, "body")) == draft.key:
@@ -247,7 +247,7 @@ class GiteeTracker:
 
     # ------------------------------------------------------------------------------------------------------- calling
 
-    async def _shown(self, repository: str, number: int) -> Part:
+    async def _shown(self, repository: str, number: int) -> JsonPart:
         """Raises TrackerRefused also for a private issue, of which nobody hears here."""
         found = part(await self._ask(repository, _place(number), {}))
         if number < CHANGES and parts.is_hidden(found):
@@ -255,7 +255,7 @@ class GiteeTracker:
         return found
 
     @staticmethod
-    def _read(found: Part, repository: str, number: int) -> Issue:
+    def _read(found: JsonPart, repository: str, number: int) -> Issue:
         return parts.change(found, repository) if number > CHANGES else parts.issue(found, repository)
 
     async def _ask(self, repository: str, place: str, asked: Mapping[str, str]) -> Any:
@@ -272,7 +272,7 @@ class GiteeTracker:
         except Moved as error:
             raise _moved(repository, error) from error
 
-    async def _write(self, method: Any, repository: str, place: str, body: Body) -> Part:
+    async def _write(self, method: Any, repository: str, place: str, body: JsonBody) -> JsonPart:
         """Issues themselves are written at their owner's address, which is told the repository."""
         where = f"/repos/{_path(repository)}{place}"
         if isinstance(body, Mapping) and place.startswith("/issues") and not place.endswith("/comments"):
@@ -313,7 +313,7 @@ def _place(number: int) -> str:
     return f"/pulls/{number - CHANGES}" if number > CHANGES else f"/issues/{parts.ident_of(number)}"
 
 
-def _responsible(wanted: Sequence[str], before: Part) -> dict[str, str]:
+def _responsible(wanted: Sequence[str], before: JsonPart) -> dict[str, str]:
     """One is responsible, whoever comes later helps; nobody who is there already is moved."""
     first = parts.user(part(before, "assignee")).login
     helping = [parts.user(part(one)).login for one in items(before, "collaborators")]

@@ -8,7 +8,7 @@ from typing import Final
 from zhiban.integrations.github import parts
 from zhiban.integrations.github.client import GitHubClient
 from zhiban.integrations.github.config import GitHubConfig
-from zhiban.integrations.github.parts import Part
+from zhiban.integrations.github.parts import JsonPart
 from zhiban.kit.clock import Clock
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.i18n import mark
@@ -28,7 +28,7 @@ class GitHubChecks:
         self._client = client
         self._config = config
         self._clock = clock
-        self._found: Part | None = None  # a repository that we see, if possible one that takes issues
+        self._found: JsonPart | None = None  # a repository that we see, if possible one that takes issues
         self._installing = ""  # the page on which our app is installed, as GitHub names it
 
     async def run(self) -> AsyncIterator[CheckResult]:
@@ -88,7 +88,7 @@ class GitHubChecks:
             )
         return CheckResult(_REPOSITORIES, "ok", mark("能看到仓库"), step="repositories")
 
-    async def _repositories(self) -> AsyncIterator[Part]:
+    async def _repositories(self) -> AsyncIterator[JsonPart]:
         """Those of the account, page by page."""
         path = "/installation/repositories" if self._config.is_app else "/user/repos"
         async for page in self._client.pages(path):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from zhiban.integrations.forges.client import Body, ForgeClient
+from zhiban.integrations.forges.client import ForgeClient, JsonBody
 from zhiban.integrations.github.config import GitHubConfig
 from zhiban.integrations.github.errors import refusal, wait_asked
 from zhiban.kit.clock import Clock
@@ -38,7 +38,7 @@ class GitHubClient(ForgeClient):
         method: Method,
         path: str,
         params: Mapping[str, str] | None,
-        body: Body,
+        body: JsonBody,
         *,
         as_app: bool,
     ) -> HttpResponse:

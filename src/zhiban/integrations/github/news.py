@@ -9,13 +9,15 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from zhiban.integrations.github import parts
-from zhiban.integrations.github.parts import Part
+from zhiban.integrations.github.parts import JsonPart
 from zhiban.ports import Issue, TrackerNews
 from zhiban.ports.trackers import IssueComment
 
 CHARACTERS: Final = 2000  # of a text that a line about the news may quote
 
-Kind = Literal["issue", "comment", "change", "review", "release", "discussion", "workflow", "stars", "repository"]
+GitHubNewsKind = Literal[
+    "issue", "comment", "change", "review", "release", "discussion", "workflow", "stars", "repository"
+]
 
 _CODE = "code itself is not our subject"
 _PEOPLE = "who may do what at the tracker is not our subject"
@@ -70,7 +72,7 @@ IGNORED_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def read(event: str, payload: Part, *, app_id: str = "") -> list[TrackerNews]:
+def read(event: str, payload: JsonPart, *, app_id: str = "") -> list[TrackerNews]:
     """The news in this call."""
     action = parts.words(payload, "action")
     reader = _READERS.get(event)
@@ -85,12 +87,12 @@ def read(event: str, payload: Part, *, app_id: str = "") -> list[TrackerNews]:
     return [] if found is None else [found]
 
 
-Reader = Callable[[Part, str, str], TrackerNews | None]
+GitHubReader = Callable[[JsonPart, str, str], TrackerNews | None]
 
 
 def _told(
-    payload: Part,
-    kind: Kind,
+    payload: JsonPart,
+    kind: GitHubNewsKind,
     action: str,
     *,
     at: datetime,
@@ -118,11 +120,11 @@ def _told(
     )
 
 
-def _issue_of(payload: Part, found: Part, app_id: str) -> Issue:
+def _issue_of(payload: JsonPart, found: JsonPart, app_id: str) -> Issue:
     return parts.issue(found, parts.words(parts.part(payload, "repository"), "full_name"), app_id=app_id)
 
 
-def _issues(payload: Part, action: str, app_id: str) -> TrackerNews | None:
+def _issues(payload: JsonPart, action: str, app_id: str) -> TrackerNews | None:
     found = parts.part(payload, "issue")
     if not parts.number(found, "number"):
         return None
@@ -140,7 +142,7 @@ def _issues(payload: Part, action: str, app_id: str) -> TrackerNews | None:
     )
 
 
-def _issue_comment(payload: Part, action: str, app_id: str) -> TrackerNews | None:
+def _issue_comment(payload: JsonPart, action: str, app_id: str) -> TrackerNews | None:
     found, issue = parts.part(payload, "comment"), parts.part(payload, "issue")
     if not parts.number(found, "id") or not parts.number(issue, "number"):
         return None
@@ -157,7 +159,7 @@ def _issue_comment(payload: Part, action: str, app_id: str) -> TrackerNews | Non
     )
 
 
-def _pull_request(payload: Part, action: str, app_id: str) -> TrackerNews | None:
+def _pull_request(payload: JsonPart, action: str, app_id: str) -> TrackerNews | None:
     found = parts.part(payload, "pull_request")
     if not parts.number(found, "number"):
         return None
@@ -168,7 +170,7 @@ def _pull_request(payload: Part, action: str, app_id: str) -> TrackerNews | None
     )
 
 
-def _review(payload: Part, action: str, app_id: str) -> TrackerNews | None:
+def _review(payload: JsonPart, action: str, app_id: str) -> TrackerNews | None:
     found, change = parts.part(payload, "review"), parts.part(payload, "pull_request")
     state = parts.words(found, "state").lower()
     if action != "submitted" or not parts.number(change, "number"):
@@ -188,7 +190,7 @@ def _review(payload: Part, action: str, app_id: str) -> TrackerNews | None:
     )
 
 
-def _review_comment(payload: Part, _action: str, app_id: str) -> TrackerNews | None:
+def _review_comment(payload: JsonPart, _action: str, app_id: str) -> TrackerNews | None:
     """A line of a review: it is told with the review that it belongs to."""
     found, change = parts.part(payload, "comment"), parts.part(payload, "pull_request")
     if not parts.number(change, "number"):
@@ -208,7 +210,7 @@ def _review_comment(payload: Part, _action: str, app_id: str) -> TrackerNews | N
     )
 
 
-def _release(payload: Part, action: str, _app_id: str) -> TrackerNews | None:
+def _release(payload: JsonPart, action: str, _app_id: str) -> TrackerNews | None:
     found = parts.part(payload, "release")
     return _told(
         payload,
@@ -225,7 +227,7 @@ def _release(payload: Part, action: str, _app_id: str) -> TrackerNews | None:
     )
 
 
-def _discussion(payload: Part, action: str, _app_id: str) -> TrackerNews | None:
+def _discussion(payload: JsonPart, action: str, _app_id: str) -> TrackerNews | None:
     found = parts.part(payload, "discussion")
     return _told(
         payload,
@@ -241,7 +243,7 @@ def _discussion(payload: Part, action: str, _app_id: str) -> TrackerNews | None:
     )
 
 
-def _workflow(payload: Part, _action: str, _app_id: str) -> TrackerNews | None:
+def _workflow(payload: JsonPart, _action: str, _app_id: str) -> TrackerNews | None:
     """Only a run that failed on the default branch."""
     found = parts.part(payload, "workflow_run")
     branch = parts.words(parts.part(payload, "repository"), "default_branch")
@@ -257,20 +259,20 @@ def _workflow(payload: Part, _action: str, _app_id: str) -> TrackerNews | None:
     )
 
 
-def _star(payload: Part, _action: str, _app_id: str) -> TrackerNews | None:
+def _star(payload: JsonPart, _action: str, _app_id: str) -> TrackerNews | None:
     count = parts.number(parts.part(payload, "repository"), "stargazers_count")
     at = parts.moment(payload, "starred_at")
     url = parts.words(parts.part(payload, "repository"), "html_url")
     return _told(payload, "stars", "created", at=at, object_id=count, summary={"count": count, "url": url})
 
 
-def _repository(payload: Part, action: str, _app_id: str) -> TrackerNews | None:
+def _repository(payload: JsonPart, action: str, _app_id: str) -> TrackerNews | None:
     place = parts.part(payload, "repository")
     at = parts.moment(place, "updated_at")
     return _told(payload, "repository", action, at=at, object_id=parts.number(place, "id"))
 
 
-def _installation(payload: Part, action: str) -> list[TrackerNews]:
+def _installation(payload: JsonPart, action: str) -> list[TrackerNews]:
     """Which repositories our app reaches now. They are named in short."""
     at = parts.moment(parts.part(payload, "installation"), "updated_at")
     meant = "removed" if action == "deleted" else "added"
@@ -283,11 +285,11 @@ def _installation(payload: Part, action: str) -> list[TrackerNews]:
     return [one for one in found if one.repository.name and one.repository.external_id != "0"]
 
 
-def _never(_payload: Part, _action: str, _app_id: str) -> TrackerNews | None:
+def _never(_payload: JsonPart, _action: str, _app_id: str) -> TrackerNews | None:
     raise AssertionError("read by itself")
 
 
-_READERS: Final[Mapping[str, Reader]] = {
+_READERS: Final[Mapping[str, GitHubReader]] = {
     "issues": _issues,
     "issue_comment": _issue_comment,
     "pull_request": _pull_request,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zhiban.integrations.forges.parts import (
     EPOCH,
-    Part,
+    JsonPart,
     items,
     key_in,
     mark_of,
@@ -19,7 +19,7 @@ from zhiban.ports import Issue, IssueComment, Repository, TrackerUser
 
 __all__ = [
     "EPOCH",
-    "Part",
+    "JsonPart",
     "comment",
     "is_ours",
     "issue",
@@ -37,12 +37,12 @@ __all__ = [
 ]
 
 
-def user(found: Part, *, ours: bool = False) -> TrackerUser:
+def user(found: JsonPart, *, ours: bool = False) -> TrackerUser:
     login = words(found, "login")
     return TrackerUser(login, bot=words(found, "type") == "Bot" or login.endswith("[bot]"), ours=ours)
 
 
-def repository(found: Part) -> Repository:
+def repository(found: JsonPart) -> Repository:
     enabled = found.get("has_issues", True)
     return Repository(
         str(number(found, "id")),
@@ -53,7 +53,7 @@ def repository(found: Part) -> Repository:
     )
 
 
-def is_ours(found: Part, app_id: str) -> bool:
+def is_ours(found: JsonPart, app_id: str) -> bool:
     """Whether our app wrote it, or a text of ours stands in it."""
     via = part(found, "performed_via_github_app")
     return (bool(app_id) and app_id in (str(number(via, "id")), words(via, "client_id"))) or bool(
@@ -61,7 +61,7 @@ def is_ours(found: Part, app_id: str) -> bool:
     )
 
 
-def issue(found: Part, name: str, *, app_id: str = "") -> Issue:
+def issue(found: JsonPart, name: str, *, app_id: str = "") -> Issue:
     """An issue, or a pull request as issues show it or as hooks show it."""
     is_change = bool(part(found, "pull_request")) or "merged_at" in found or "head" in found
     merged = bool(found.get("merged_at") or part(found, "pull_request").get("merged_at"))
@@ -91,7 +91,7 @@ def issue(found: Part, name: str, *, app_id: str = "") -> Issue:
     )
 
 
-def comment(found: Part, *, app_id: str = "") -> IssueComment:
+def comment(found: JsonPart, *, app_id: str = "") -> IssueComment:
     created = moment(found, "created_at")
     return IssueComment(
         str(number(found, "id")),

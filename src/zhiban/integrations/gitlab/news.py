@@ -11,13 +11,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from zhiban.integrations.forges.parts import Part, items, key_in, names, number, part, second, words
+from zhiban.integrations.forges.parts import JsonPart, items, key_in, names, number, part, second, words
 from zhiban.integrations.gitlab import parts
 from zhiban.ports import Issue, IssueComment, Repository, TrackerNews, TrackerUser
 
 CHARACTERS: Final = 2000  # of a text that a line about the news may quote
 
-Kind = Literal["issue", "comment", "change", "review", "release", "repository"]
+GitLabNewsKind = Literal["issue", "comment", "change", "review", "release", "repository"]
 
 _CODE = "code itself is not our subject"
 _MACHINE = "machines report to machines"
@@ -39,7 +39,7 @@ _REVIEWS: Final = {"approved": "approved", "approval": "approved"}
 _PLACES: Final = {"project_rename": "renamed", "project_transfer": "renamed", "project_destroy": "deleted"}
 
 
-def read(event: str, payload: Part) -> list[TrackerNews]:
+def read(event: str, payload: JsonPart) -> list[TrackerNews]:
     """The news in this call. Of what is confidential, only that it changed: groups may not see what is there."""
     kind = words(payload, "object_kind")
     named = words(payload, "event_name")
@@ -54,12 +54,12 @@ def read(event: str, payload: Part) -> list[TrackerNews]:
     return [] if found is None else [found]
 
 
-Reader = Callable[[Part, Part, bool], TrackerNews | None]
+GitLabReader = Callable[[JsonPart, JsonPart, bool], TrackerNews | None]
 
 
 def _told(
-    payload: Part,
-    kind: Kind,
+    payload: JsonPart,
+    kind: GitLabNewsKind,
     action: str,
     *,
     at: datetime,
@@ -87,7 +87,7 @@ def _told(
     )
 
 
-def _issue(payload: Part, found: Part, hidden: bool) -> TrackerNews | None:
+def _issue(payload: JsonPart, found: JsonPart, hidden: bool) -> TrackerNews | None:
     action = words(found, "action")
     if not number(found, "iid") or not action:  # a hook that is only tried out names no action
         return None
@@ -100,7 +100,7 @@ def _issue(payload: Part, found: Part, hidden: bool) -> TrackerNews | None:
     return _told(payload, "issue", told, at=issue.updated_at, object_id=issue.number, issue=issue, key=key)
 
 
-def _changed(changes: Part) -> str:
+def _changed(changes: JsonPart) -> str:
     """What an update is, in one word."""
     labels = part(changes, "labels")
     if labels:
@@ -111,7 +111,7 @@ def _changed(changes: Part) -> str:
     return "edited"
 
 
-def _change(payload: Part, found: Part, _hidden: bool) -> TrackerNews | None:
+def _change(payload: JsonPart, found: JsonPart, _hidden: bool) -> TrackerNews | None:
     action = words(found, "action")
     if not number(found, "iid") or not action:
         return None
@@ -134,7 +134,7 @@ def _change(payload: Part, found: Part, _hidden: bool) -> TrackerNews | None:
     )
 
 
-def _note(payload: Part, found: Part, hidden: bool) -> TrackerNews | None:
+def _note(payload: JsonPart, found: JsonPart, hidden: bool) -> TrackerNews | None:
     """A comment on an issue or on a merge request; those on commits and snippets are about code."""
     about = words(found, "noteable_type")
     is_change = about == "MergeRequest"
@@ -162,7 +162,7 @@ def _note(payload: Part, found: Part, hidden: bool) -> TrackerNews | None:
     )
 
 
-def _release(payload: Part, _found: Part, _hidden: bool) -> TrackerNews | None:
+def _release(payload: JsonPart, _found: JsonPart, _hidden: bool) -> TrackerNews | None:
     """Says nobody's name but that of the commit's author."""
     if words(payload, "action") != "create":
         return None
@@ -183,7 +183,7 @@ def _release(payload: Part, _found: Part, _hidden: bool) -> TrackerNews | None:
     )
 
 
-def _place(payload: Part, named: str) -> list[TrackerNews]:
+def _place(payload: JsonPart, named: str) -> list[TrackerNews]:
     """A group's hook, of its projects."""
     id_, name = number(payload, "project_id"), words(payload, "path_with_namespace")
     if not id_ or not name:
@@ -195,7 +195,7 @@ def _place(payload: Part, named: str) -> list[TrackerNews]:
     return [TrackerNews("repository", _PLACES[named], place, TrackerUser(words(payload, "owner_name")), at, digest)]
 
 
-_READERS: Final[Mapping[str, Reader]] = {
+_READERS: Final[Mapping[str, GitLabReader]] = {
     "issue": _issue,
     "work_item": _issue,
     "merge_request": _change,

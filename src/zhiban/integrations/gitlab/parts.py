@@ -8,7 +8,7 @@ from typing import Final
 
 from zhiban.integrations.forges.parts import (
     CHANGES,
-    Part,
+    JsonPart,
     items,
     key_in,
     names,
@@ -32,12 +32,12 @@ _BOT = re.compile(
 )
 
 
-def user(found: Part, *, ours: bool = False) -> TrackerUser:
+def user(found: JsonPart, *, ours: bool = False) -> TrackerUser:
     login = words(found, "username")
     return TrackerUser(login, bot=found.get("bot") is True or bool(_BOT.fullmatch(login)), ours=ours)
 
 
-def repository(found: Part) -> Repository:
+def repository(found: JsonPart) -> Repository:
     """A project, as the API shows it."""
     level = words(found, "issues_access_level")
     enabled = level != "disabled" if level else found.get("issues_enabled") is not False
@@ -50,24 +50,24 @@ def repository(found: Part) -> Repository:
     )
 
 
-def hooked_repository(found: Part) -> Repository:
+def hooked_repository(found: JsonPart) -> Repository:
     """A project, as a hook shows it."""
     private = number(found, "visibility_level") != PUBLIC
     return Repository(str(number(found, "id")), words(found, "path_with_namespace"), private=private)
 
 
-def is_confidential(found: Part) -> bool:
+def is_confidential(found: JsonPart) -> bool:
     return found.get("confidential") is True
 
 
-def is_aside(note: Part) -> bool:
+def is_aside(note: JsonPart) -> bool:
     """Whether a note is no comment for everybody: GitLab's own words, what colleagues say, a line of a review."""
     if words(note, "type") in LINES or note.get("system") is True:
         return True
     return note.get("internal") is True or is_confidential(note)
 
 
-def issue(found: Part, name: str, *, is_change: bool = False) -> Issue:
+def issue(found: JsonPart, name: str, *, is_change: bool = False) -> Issue:
     """An issue or a merge request, as the API shows it."""
     body, state = words(found, "description"), words(found, "state")
     return Issue(
@@ -91,7 +91,7 @@ def issue(found: Part, name: str, *, is_change: bool = False) -> Issue:
     )
 
 
-def hooked_issue(payload: Part, found: Part, *, is_change: bool = False) -> Issue:
+def hooked_issue(payload: JsonPart, found: JsonPart, *, is_change: bool = False) -> Issue:
     """An issue or a merge request, as a hook shows it: its author only by a number, unless it is who did this."""
     actor, body, state = part(payload, "user"), words(found, "description"), words(found, "state")
     wrote = number(actor, "id") == number(found, "author_id") != 0
@@ -116,13 +116,13 @@ def hooked_issue(payload: Part, found: Part, *, is_change: bool = False) -> Issu
     )
 
 
-def _address(payload: Part, found: Part, *, is_change: bool) -> str:
+def _address(payload: JsonPart, found: JsonPart, *, is_change: bool) -> str:
     """Where it is: what a comment is about comes without it."""
     place = "merge_requests" if is_change else "issues"
     return f"{words(part(payload, 'project'), 'web_url')}/-/{place}/{number(found, 'iid')}"
 
 
-def comment(found: Part, place: str) -> IssueComment:
+def comment(found: JsonPart, place: str) -> IssueComment:
     """A note, as the API shows it: without an address, which is that of its issue and its number."""
     body, id_ = words(found, "body"), str(number(found, "id"))
     return IssueComment(
@@ -136,7 +136,7 @@ def comment(found: Part, place: str) -> IssueComment:
     )
 
 
-def hooked_comment(payload: Part, found: Part) -> IssueComment:
+def hooked_comment(payload: JsonPart, found: JsonPart) -> IssueComment:
     body = words(found, "note")
     return IssueComment(
         str(number(found, "id")),
@@ -149,5 +149,5 @@ def hooked_comment(payload: Part, found: Part) -> IssueComment:
     )
 
 
-def happened(found: Part) -> datetime:
+def happened(found: JsonPart) -> datetime:
     return max(second(found, "updated_at"), second(found, "created_at"))

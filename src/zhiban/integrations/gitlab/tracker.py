@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from zhiban.integrations.forges import checks, deliveries, refusals
-from zhiban.integrations.forges.parts import CHANGES, Part, items, key_in, marked, number, part, second, words
+from zhiban.integrations.forges.parts import CHANGES, JsonPart, items, key_in, marked, number, part, second, words
 from zhiban.integrations.forges.refusals import Moved
 from zhiban.integrations.forges.writing import Silencer, outcome, titled, within
 from zhiban.integrations.gitlab import hooks, news, parts
@@ -239,7 +239,7 @@ class GitLabTracker:
 
     # ---------------------------------------------------------------------------------------------- what came of before
 
-    async def _opened_before(self, draft: IssueDraft) -> Part | None:
+    async def _opened_before(self, draft: IssueDraft) -> JsonPart | None:
         """By the list of what we created, not by the search, whose index lags behind."""
         since = _stamp((draft.tried_at or self._clock.now()) - APART)
         asked = {"scope": "created_by_me", "order_by": "created_at", "sort": "desc", "created_after": since}
@@ -253,7 +253,7 @@ class GitLabTracker:
                 break
         return None
 
-    async def _commented_before(self, draft: CommentDraft) -> Part | None:
+    async def _commented_before(self, draft: CommentDraft) -> JsonPart | None:
         since = (draft.tried_at or self._clock.now()) - APART
         asked = {"order_by": "created_at", "sort": "desc", "activity_filter": "only_comments"}
         async for page in self._pages(draft.repository, f"{_place(draft.number)}/notes", asked):
@@ -274,7 +274,7 @@ class GitLabTracker:
 
     # ------------------------------------------------------------------------------------------------------- calling
 
-    async def _get(self, repository: str, place: str) -> Part:
+    async def _get(self, repository: str, place: str) -> JsonPart:
         try:
             return part(await self._client.get(_project(repository) + place))
         except Moved as error:
@@ -287,7 +287,7 @@ class GitLabTracker:
         except Moved as error:
             raise await self._moved(repository) from error
 
-    async def _write(self, method: Any, repository: str, place: str, body: Mapping[str, Any] | None) -> Part:
+    async def _write(self, method: Any, repository: str, place: str, body: Mapping[str, Any] | None) -> JsonPart:
         try:
             return part(await self._client.write(method, _project(repository) + place, body))
         except Moved as error:
@@ -326,7 +326,7 @@ class GitLabTracker:
         return error
 
     @staticmethod
-    def _issue(repository: str, number: int, found: Part) -> Issue:
+    def _issue(repository: str, number: int, found: JsonPart) -> Issue:
         return parts.issue(found, repository, is_change=number > CHANGES)
 
 

@@ -32,7 +32,7 @@ GROUP: Final = "group:"  # before the number of a group: it may be the same as t
 ANONYMOUS: Final = "anonymous:"
 WELCOME: Final = "friend:"
 LONGEST_NAME: Final = 200
-NOBODY: Final = frozenset(("", "0"))
+ABSENT_IDS: Final = frozenset(("", "0"))
 
 # What people would only be bothered with.
 _SILENT: Final = frozenset(
@@ -57,7 +57,7 @@ class OneBotEvent:
 
     def id(self, name: str) -> str:
         found = identifier(self.values.get(name))
-        return "" if found in NOBODY else found
+        return "" if found in ABSENT_IDS else found
 
     def named(self, name: str) -> str:
         """What somebody or something is called."""
@@ -166,7 +166,7 @@ def _said(event: OneBotEvent, said: Reading, sender: str, name: str, id_: str, n
         sent_at=event.at(now),
         media=tuple(said.media),
         content=content,
-        reply_to=message_id(thread, said.reply_to) if said.reply_to not in NOBODY else None,
+        reply_to=message_id(thread, said.reply_to) if said.reply_to not in ABSENT_IDS else None,
         group=group,
         sender_name=name,
         mentions=tuple(said.mentions) if group else (),

@@ -250,7 +250,7 @@ def _card(found: Reading, one: MessageSegment) -> None:
         found.content = content
 
 
-Card = tuple[Kind, str, dict[str, Any]]
+ParsedCard = tuple[Kind, str, dict[str, Any]]
 
 
 def _present(**values: str) -> dict[str, Any]:
@@ -261,12 +261,12 @@ def _lines(*values: str) -> str:
     return "\n".join(dict.fromkeys(value for value in values if value))
 
 
-def _share(one: MessageSegment) -> Card:
+def _share(one: MessageSegment) -> ParsedCard:
     title, description, url = one.text("title"), one.text("content"), one.text("url")
     return Kind.LINK, _lines(title, description, url), _present(title=title, description=description, url=url)
 
 
-def _place(one: MessageSegment) -> Card:
+def _place(one: MessageSegment) -> ParsedCard:
     name, address = one.text("title", "name"), one.text("content", "address")
     content = _present(name=name, address=address)
     try:
@@ -278,12 +278,12 @@ def _place(one: MessageSegment) -> Card:
     return Kind.LOCATION, _lines(name, address) or "[位置]", content
 
 
-def _business_card(one: MessageSegment) -> Card:
+def _business_card(one: MessageSegment) -> ParsedCard:
     who = one.text("id")
     return Kind.CARD, f"[推荐{'群' if one.text('type') == 'group' else '好友'}] {who}", _present(member=who)
 
 
-def _json(one: MessageSegment) -> Card:
+def _json(one: MessageSegment) -> ParsedCard:
     value = one.data.get("data")
     if isinstance(value, str):
         try:
@@ -317,7 +317,7 @@ def _said(value: Mapping[str, Any], *names: str) -> str:
     return ""
 
 
-def _xml(one: MessageSegment) -> Card:
+def _xml(one: MessageSegment) -> ParsedCard:
     document = one.text("data")
     if forwarded := _FORWARDED.search(document):
         brief = dict(_XML_ATTRIBUTE.findall(document)).get("brief", "")
@@ -335,7 +335,7 @@ def _xml(one: MessageSegment) -> Card:
     return Kind.LINK, words, _present(title=title, description=description, url=url)
 
 
-_CARDS: Final[Mapping[str, Callable[[MessageSegment], Card]]] = {
+_CARDS: Final[Mapping[str, Callable[[MessageSegment], ParsedCard]]] = {
     "json": _json,
     "miniapp": _json,
     "xml": _xml,

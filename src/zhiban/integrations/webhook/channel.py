@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from zhiban.integrations.standard_webhooks import parse_secret, signed_headers
 from zhiban.integrations.webhook.kinds import LINK, PROGRAM, TEXT_CHARACTERS
-from zhiban.integrations.webhook.reading import Address, Id, incoming, parse_event
+from zhiban.integrations.webhook.reading import Address, ExternalId, incoming, parse_event
 from zhiban.kit import rich_text
 from zhiban.kit.breaker import LocalBreakers, Paused, Pauses
 from zhiban.kit.clock import Clock
@@ -51,7 +51,7 @@ class WebhookConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
-    source: Id = Field(description="What the program is called; its contacts' ids are its own")
+    source: ExternalId = Field(description="What the program is called; its contacts' ids are its own")
     url: Address = Field(description="Where we send what leaves")
     secret: SecretStr = Field(description="Signs both directions")
     allow_private: bool = Field(default=False, description="Whether url and files may lie in a private network")

@@ -80,8 +80,8 @@ def _address(value: str) -> str:
 
 
 Text = Annotated[str, Field(max_length=100_000), AfterValidator(_storable)]
-Name = Annotated[str, Field(max_length=200), AfterValidator(_storable)]
-Id = Annotated[str, AfterValidator(_identifier)]
+PersonName = Annotated[str, Field(max_length=200), AfterValidator(_storable)]
+ExternalId = Annotated[str, AfterValidator(_identifier)]
 Moment = Annotated[datetime, BeforeValidator(_moment), AfterValidator(_with_zone)]
 Address = Annotated[str, Field(max_length=2000), AfterValidator(_address)]
 
@@ -95,10 +95,10 @@ class _Body(BaseModel):
 class ContactPart(_Body):
     """Who wrote. What is left out stays as it is known."""
 
-    id: Id
-    name: Name = ""
+    id: ExternalId
+    name: PersonName = ""
     avatar_url: Address | None = None
-    attributes: dict[Name, Attribute] = Field(default_factory=dict, max_length=100)
+    attributes: dict[PersonName, Attribute] = Field(default_factory=dict, max_length=100)
 
 
 class FilePart(_Body):
@@ -106,7 +106,7 @@ class FilePart(_Body):
 
     url: Address | None = None
     data: str | None = Field(default=None, max_length=INLINE_BYTES * 4 // 3 + 4)
-    name: Name = ""
+    name: PersonName = ""
     content_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+/-]{1,100}$")] = "application/octet-stream"
     kind: Literal["image", "voice", "video", "file"] = "file"
 
@@ -129,15 +129,15 @@ class FilePart(_Body):
 class MessagePart(_Body):
     """What was written; with `choice` the entry of a menu of ours that was chosen."""
 
-    id: Id
+    id: ExternalId
     text: Text = ""
     kind: Literal["text", "image", "voice", "video", "file", "location", "link", "other"] = "text"
-    choice: Id | None = None
-    reply_to: Id | None = None
+    choice: ExternalId | None = None
+    reply_to: ExternalId | None = None
     files: tuple[FilePart, ...] = Field(default=(), max_length=FILES)
     sent_at: Moment | None = None
     author: Literal["contact", "agent"] = "contact"
-    mentions: tuple[Id, ...] = Field(default=(), max_length=100)
+    mentions: tuple[ExternalId, ...] = Field(default=(), max_length=100)
     mentions_us: bool = False
 
     @model_validator(mode="after")
@@ -150,16 +150,16 @@ class MessagePart(_Body):
 class ChatPart(_Body):
     """A chat with many members. A name that is left out stays as it is known."""
 
-    id: Id
-    name: Name = ""
+    id: ExternalId
+    name: PersonName = ""
 
 
 class MemberPart(_Body):
     """Somebody in a group: `name` is what they call themselves, `nickname` what they are called there."""
 
-    id: Id
-    name: Name = ""
-    nickname: Name = ""
+    id: ExternalId
+    name: PersonName = ""
+    nickname: PersonName = ""
     role: Literal["member", "admin", "owner"] = "member"
     avatar_url: Address | None = None
 
@@ -171,7 +171,7 @@ class MessageEvent(_Body):
     type: Literal["message"]
     contact: ContactPart
     message: MessagePart
-    thread: Id | None = None  # the contact's id unless one contact has several conversations
+    thread: ExternalId | None = None  # the contact's id unless one contact has several conversations
     group: ChatPart | None = None  # where it was written; then the contact is one of its members
 
 
@@ -179,7 +179,7 @@ class ReceiptEvent(_Body):
     """What became of a message of ours, by the id we sent it with."""
 
     type: Literal["receipt"]
-    message_id: Id
+    message_id: ExternalId
     status: Literal["delivered", "read", "failed"]
     reason: Annotated[str, Field(pattern=r"^[a-z_]{1,60}$")] = "failed"
     at: Moment | None = None
@@ -189,7 +189,7 @@ class RecallEvent(_Body):
     """A message was taken back, by its own id."""
 
     type: Literal["recall"]
-    message_id: Id
+    message_id: ExternalId
     author: Literal["contact", "agent"] = "contact"
     at: Moment | None = None
 
@@ -214,7 +214,7 @@ class MembersEvent(_Body):
     type: Literal["members_joined", "members_left"]
     group: ChatPart
     members: tuple[MemberPart, ...] = Field(default=(), max_length=MEMBERS)
-    by: Id | None = None
+    by: ExternalId | None = None
     ourselves: bool = False
     at: Moment | None = None
 

@@ -54,7 +54,6 @@ _CREDENTIALS: Final = Pauses(first=60.0, longest=60.0, probe=TIMEOUT + 5)
 _SENTENCE = re.compile(r"(?s)(.*?) \((-?\d+)\)\.?\s*(.*)")
 _SMALL_ERROR = 16 << 10
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+)")
-Media = Mapping[str, Any]
 
 
 class WeComApi:

@@ -40,7 +40,7 @@ _TEXT_INTERVAL: Final = 30
 _MEDIA_TYPES = {Kind.IMAGE: "image", Kind.VOICE: "voice", Kind.VIDEO: "video", Kind.FILE: "file"}
 _NOT_TASK = re.compile(r"[^0-9A-Za-z_@-]")
 
-Card = dict[str, Any]
+CardBody = dict[str, Any]
 
 
 class AppChannel:
@@ -75,7 +75,7 @@ class AppChannel:
         name, body = _body(message)
         return await self._send(message.thread, name, body)
 
-    async def send_card(self, members: Sequence[str], card: Card) -> str:
+    async def send_card(self, members: Sequence[str], card: CardBody) -> str:
         """Send a template card to up to 1000 members and return the msgid. Raises as `send`."""
         return await self._send("|".join(members), "template_card", card)
 
@@ -112,7 +112,7 @@ class AppChannel:
         response_code: str,
         *,
         replace_name: str | None = None,
-        card: Card | None = None,
+        card: CardBody | None = None,
         member: str | None = None,
     ) -> None:
         """Change a card after a tap: its button's words, or the whole card. A code works once, for 72 h.
@@ -196,7 +196,7 @@ def handoff_card(
     facts: Sequence[tuple[str, str]] = (),
     buttons: Sequence[Choice],
     url: str | None = None,
-) -> Card:
+) -> CardBody:
     """A card with buttons, such as 接入. A tap comes back as CardTapped with `key` = the choice's id.
 
     `facts` are at most six lines of label and value; `url` opens when the card itself is tapped. Words that are too
@@ -204,7 +204,7 @@ def handoff_card(
     """
     if not 1 <= len(buttons) <= CARD_BUTTONS:
         raise SendRefused(Refusal.BAD_MESSAGE, hint=f"A card has 1 to {CARD_BUTTONS} buttons.")
-    card: Card = {
+    card: CardBody = {
         "card_type": "button_interaction",
         "main_title": {"title": cut_bytes(title, 128), "desc": cut_bytes(contact, 128)},
         "task_id": card_task(task_id),
@@ -228,7 +228,7 @@ def handoff_card(
     return card
 
 
-def _link_card(notice: Notice) -> Card:
+def _link_card(notice: Notice) -> CardBody:
     """A card without buttons that opens the notice's address."""
     return {
         "card_type": "text_notice",

@@ -26,7 +26,7 @@ _LATEST: Final = 253402300800  # the year 10000
 
 
 @frozen_dataclass
-class FollowRelation:
+class FollowEntry:
     """A contact as one member knows it. `tags` are ids of corp tags."""
 
     member: str
@@ -149,7 +149,7 @@ class CustomerContacts:
     ) -> ContactWay:
         """A QR code. `skip_verify` accepts contacts unasked, and is the only automatic acceptance there is.
 
-        `state` (30 characters) comes back in RelationChanged.
+        `state` (30 characters) comes back in ContactFollowChanged.
         """
         answer = await self._api.call(
             "externalcontact/add_contact_way",
@@ -173,7 +173,7 @@ class CustomerContacts:
         """The members who may have contacts and whom the app may see."""
         return texts_of(await self._api.call("externalcontact/get_follow_user_list"), "follow_user")
 
-    async def relations(self, members: Sequence[str]) -> AsyncIterator[FollowRelation]:
+    async def follows(self, members: Sequence[str]) -> AsyncIterator[FollowEntry]:
         """Everything for a reconciling pull: callbacks get lost, and the platform says so.
 
         One member without contacts makes WeCom refuse a whole batch; it is then halved until only that one is left out.
@@ -201,9 +201,9 @@ class CustomerContacts:
                 if not cursor or cursor == before:
                     break
 
-    async def contact(self, external_id: str) -> list[FollowRelation]:
+    async def contact(self, external_id: str) -> list[FollowEntry]:
         """A contact as each of its members knows it, five hundred of them at a time."""
-        found: list[FollowRelation] = []
+        found: list[FollowEntry] = []
         params = {"external_userid": external_id}
         for _ in range(_MOST_PAGES):
             answer = await self._api.call("externalcontact/get", params=params)
@@ -217,7 +217,7 @@ class CustomerContacts:
         return found
 
 
-def _relation(person: Mapping[str, Any], follow: Mapping[str, Any]) -> FollowRelation | None:
+def _relation(person: Mapping[str, Any], follow: Mapping[str, Any]) -> FollowEntry | None:
     external_id, member = text_of(person, "external_userid"), text_of(follow, "userid")
     if not external_id or not member:
         return None
@@ -234,7 +234,7 @@ def _relation(person: Mapping[str, Any], follow: Mapping[str, Any]) -> FollowRel
         ),
     )
     created = number(follow.get("createtime"))
-    return FollowRelation(
+    return FollowEntry(
         member,
         profile,
         text_of(follow, "remark"),

@@ -12,12 +12,12 @@ from zhiban.integrations.wecom.values import moment, storable
 from zhiban.ports import (
     AccountsChanged,
     CardTapped,
+    ContactFollowChange,
+    ContactFollowChanged,
     Incoming,
     IncomingMessage,
     Kind,
     Media,
-    RelationChange,
-    RelationChanged,
     SenderRole,
     UnknownVendorEvent,
 )
@@ -25,12 +25,12 @@ from zhiban.ports import (
 # What a member may send to an app; further types are read as `other`.
 _TYPES = frozenset(("text", "image", "voice", "video", "file", "location", "link"))
 _RELATIONS = {
-    "add_external_contact": RelationChange.ADDED,
-    "add_half_external_contact": RelationChange.HALF_ADDED,
-    "edit_external_contact": RelationChange.EDITED,
-    "del_external_contact": RelationChange.REMOVED_BY_US,
-    "del_follow_user": RelationChange.REMOVED_BY_CONTACT,
-    "transfer_fail": RelationChange.TRANSFER_FAILED,
+    "add_external_contact": ContactFollowChange.ADDED,
+    "add_half_external_contact": ContactFollowChange.HALF_ADDED,
+    "edit_external_contact": ContactFollowChange.EDITED,
+    "del_external_contact": ContactFollowChange.REMOVED_BY_US,
+    "del_follow_user": ContactFollowChange.REMOVED_BY_CONTACT,
+    "transfer_fail": ContactFollowChange.TRANSFER_FAILED,
 }
 
 
@@ -117,7 +117,7 @@ def _relation(root: xml.Element, happened_at: datetime) -> Incoming | None:
     contact, member = root.get("ExternalUserID"), root.get("UserID")
     if change is None or not contact or not member:
         return None
-    return RelationChanged(
+    return ContactFollowChanged(
         change,
         contact,
         member,

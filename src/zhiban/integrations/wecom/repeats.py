@@ -18,7 +18,7 @@ _REMEMBERED: Final = 1000
 _TRIES: Final = 5
 _AFTER_THE_WORDS = re.compile(r",?\s*(hint:|from ip:|more info at).*", re.IGNORECASE | re.DOTALL)
 
-Look = tuple[int, str]
+LookKey = tuple[int, str]
 Send = Callable[[Mapping[str, Any]], Awaitable[tuple[int, str]]]
 
 
@@ -27,8 +27,8 @@ class Repeats:
 
     def __init__(self) -> None:
         self._taken: dict[str, Mapping[str, Any]] = {}  # account -> the last request that was certainly carried out
-        self._repeat: set[Look] = set()  # refusals that mean "seen before"
-        self._other: set[Look] = set()  # refusals that mean something else
+        self._repeat: set[LookKey] = set()  # refusals that mean "seen before"
+        self._other: set[LookKey] = set()  # refusals that mean something else
         self._doubted: OrderedDict[str, None] = OrderedDict()
         self._tries: OrderedDict[str, int] = OrderedDict()
 
@@ -75,7 +75,7 @@ class Repeats:
             self._tries.popitem(last=False)
         return tries < _TRIES
 
-    async def _ask(self, look: Look, taken: Mapping[str, Any], send: Send) -> bool | None:
+    async def _ask(self, look: LookKey, taken: Mapping[str, Any], send: Send) -> bool | None:
         code, words = await send(taken)
         if not may_mean_repeat(code):
             return None  # something else stood in the way, such as a session that is over meanwhile
@@ -86,6 +86,6 @@ class Repeats:
         return found == look
 
 
-def _look(code: int, words: str) -> Look:
+def _look(code: int, words: str) -> LookKey:
     """Code and words, without what differs from answer to answer."""
     return code, _AFTER_THE_WORDS.sub("", words).strip().lower()

@@ -13,7 +13,7 @@ from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.app import AppChannel
 from zhiban.integrations.wecom.callback import CallbackAuthenticator
 from zhiban.integrations.wecom.config import WeComConfig
-from zhiban.integrations.wecom.contacts import WELCOME_BYTES, WELCOME_SECONDS, CustomerContacts, FollowRelation
+from zhiban.integrations.wecom.contacts import WELCOME_BYTES, WELCOME_SECONDS, CustomerContacts, FollowEntry
 from zhiban.integrations.wecom.customer_groups import CustomerGroups, CustomerGroupsChannel
 from zhiban.integrations.wecom.errors import NOT_OPENED_CODES, error_for
 from zhiban.integrations.wecom.kf import KfChannel
@@ -185,13 +185,13 @@ class WeCom:
             if error.code != _GONE and error.refusal is not Refusal.UNKNOWN_CONTACT:
                 raise
 
-    async def relations(self) -> AsyncIterator[ContactFollow]:
+    async def follows(self) -> AsyncIterator[ContactFollow]:
         with _unless_off():
             members = await self.contacts.members()
-            async for found in self.contacts.relations(members):
+            async for found in self.contacts.follows(members):
                 yield _seen(found)
 
-    async def relations_of(self, contact: str) -> Sequence[ContactFollow]:
+    async def follows_of(self, contact: str) -> Sequence[ContactFollow]:
         with _unless_off():
             return [_seen(found) for found in await self.contacts.contact(contact)]
 
@@ -207,7 +207,7 @@ def _unless_off() -> Iterator[None]:
         raise FeatureOff("客户联系 is not opened to this app", code=error.code) from None
 
 
-def _seen(found: FollowRelation) -> ContactFollow:
+def _seen(found: FollowEntry) -> ContactFollow:
     return ContactFollow(
         contact=found.profile.external_id,
         member=found.member,

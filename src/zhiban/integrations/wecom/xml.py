@@ -80,7 +80,7 @@ class Element:
         return result
 
 
-class _Builder:
+class _TreeBuilder:
     __slots__ = ("_count", "_stack", "root")
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ def parse(document: bytes | str) -> Element:
     encoding = _ENCODING.search(prolog["declaration"] or "")
     if encoding is not None and encoding[1].lower() not in ("utf-8", "utf8"):
         raise UnreadableXml("The XML declares an encoding other than UTF-8.")
-    builder = _Builder()
+    builder = _TreeBuilder()
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartElementHandler = builder.start

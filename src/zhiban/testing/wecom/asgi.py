@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zhiban.testing.wecom.simulator import OPEN_KFID, WeComSimulator
-from zhiban.testing.wecom.wire import Call, Complaint, Fault, Handler, JournalEntry, Json, Raw, bad, dumps
+from zhiban.testing.wecom.wire import Call, CallHandler, Complaint, Fault, JournalEntry, Json, Raw, bad, dumps
 
 # Called with GET; everything else is a POST with a JSON object.
 _READS = frozenset(
@@ -85,8 +85,8 @@ def application(simulator: WeComSimulator) -> ASGIApp:
 
 async def _serve(
     simulator: WeComSimulator,
-    guarded: dict[str, Handler],
-    free: dict[str, Handler],
+    guarded: dict[str, CallHandler],
+    free: dict[str, CallHandler],
     endpoint: str,
     scope: Scope,
     receive: Receive,

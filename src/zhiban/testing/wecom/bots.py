@@ -20,14 +20,14 @@ import aiohttp
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from zhiban.testing.wecom.callbacks import Envelope, Target
-from zhiban.testing.wecom.wire import Call, Complaint, Handler, Json, Raw, SimClock, bad, fits, ok
+from zhiban.testing.wecom.wire import Call, CallHandler, Complaint, Json, Raw, SimClock, bad, fits, ok
 
 CONTENT_BYTES = 20_480
 ADDRESS_LIFE = 3600.0
 STREAM_LIFE = 360.0  # from the member's message on
 MEDIA_LIFE = 300.0
 AT_ONCE = 3  # interactions of one member with one bot
-PATIENCE = 5.0
+CALL_TIMEOUT = 5.0
 RESPONSE = "https://qyapi.weixin.qq.com/cgi-bin/aibot/response"
 
 
@@ -204,7 +204,7 @@ class SimulatedBot:
 
     # ------------------------------------------------------------------------------------------------------ endpoints
 
-    def open_handlers(self) -> dict[str, Handler]:
+    def open_handlers(self) -> dict[str, CallHandler]:
         """Endpoints that need no access token: the code is the only secret."""
         return {"aibot/response": self._response, "bot_file": self._file}
 
@@ -332,7 +332,7 @@ class SimulatedBot:
 
     def _session(self) -> aiohttp.ClientSession:
         if self._client is None:
-            self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE))
+            self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT))
         return self._client
 
     def _nonce(self) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from zhiban.testing.wecom.media import MediaStore
 from zhiban.testing.wecom.wire import (
     Call,
+    CallHandler,
     Complaint,
-    Handler,
     Json,
     Raw,
     SimClock,
@@ -63,7 +63,7 @@ class CustomerContact:
         self.tells_unionid = True  # a WeChat account of the same owner is bound to the corp
         self.native_welcome: set[str] = set()  # members for whom the console has a welcome of its own
         self.names: dict[str, str] = {}
-        self.relations: dict[tuple[str, str], SimulatedFollow] = {}
+        self.follows: dict[tuple[str, str], SimulatedFollow] = {}
         self.welcomes: dict[str, Welcome] = {}
         self.groups: dict[str, Json] = {}  # tag groups
         self.ways: dict[str, Json] = {}
@@ -71,14 +71,14 @@ class CustomerContact:
     @property
     def members(self) -> list[str]:
         """The members who have this feature and whom the app may see, in the order of their first contact."""
-        return [member for member in dict.fromkeys(one for one, _ in self.relations) if self._staff.sees(member)]
+        return [member for member in dict.fromkeys(one for one, _ in self.follows) if self._staff.sees(member)]
 
     def connect(self, member: str, contact: str, *, state: str = "", half: bool = False) -> str:
         """Make them friends, or half friends; returns the welcome code, empty where none is due."""
-        before = self.relations.get((member, contact))
+        before = self.follows.get((member, contact))
         known = before is not None and (half or not before.half)
         if before is None:
-            self.relations[member, contact] = SimulatedFollow(member, contact, self._clock.now(), state, half)
+            self.follows[member, contact] = SimulatedFollow(member, contact, self._clock.now(), state, half)
         else:
             before.half = before.half and half
         over = any(welcome.sent is not None or welcome.talking for welcome in self._welcomes_of(member, contact))
@@ -95,7 +95,7 @@ class CustomerContact:
 
     def part(self, member: str, contact: str) -> None:
         """They are friends no more; if they become so again, that is a new beginning."""
-        self.relations.pop((member, contact), None)
+        self.follows.pop((member, contact), None)
         for code, welcome in list(self.welcomes.items()):
             if (welcome.member, welcome.contact) == (member, contact):
                 del self.welcomes[code]
@@ -103,7 +103,7 @@ class CustomerContact:
     def _welcomes_of(self, member: str, contact: str) -> list[Welcome]:
         return [one for one in self.welcomes.values() if (one.member, one.contact) == (member, contact)]
 
-    def handlers(self) -> dict[str, Handler]:
+    def handlers(self) -> dict[str, CallHandler]:
         return {
             f"externalcontact/{name}": self.allowed(handler)
             for name, handler in {
@@ -125,7 +125,7 @@ class CustomerContact:
             }.items()
         }
 
-    def allowed(self, handler: Handler) -> Handler:
+    def allowed(self, handler: CallHandler) -> CallHandler:
         def checked(call: Call) -> Json | Raw:
             if not self.callable:
                 raise Complaint(48002, "api forbidden")
@@ -182,7 +182,7 @@ class CustomerContact:
 
     def _whole(self) -> list[SimulatedFollow]:
         """Friendships of members whom the app may see. Half ones are not told of."""
-        return [one for one in self.relations.values() if not one.half and self._staff.sees(one.member)]
+        return [one for one in self.follows.values() if not one.half and self._staff.sees(one.member)]
 
     def _profile(self, contact: str) -> Json:
         return {
@@ -213,7 +213,7 @@ class CustomerContact:
         """The friendship that a call means. Raises Complaint; half friends cannot be marked yet."""
         member, contact = need(body, "userid"), need(body, "external_userid")
         self._staff.check(member)
-        found = self.relations.get((member, contact))
+        found = self.follows.get((member, contact))
         if found is None or found.half:
             raise Complaint(84061, "not external contact")
         return found

@@ -6,7 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zhiban.testing.wecom.contacts import CustomerContact
-from zhiban.testing.wecom.wire import Call, Complaint, Handler, Json, SimClock, Staff, bad, fits, need, ok, web_address
+from zhiban.testing.wecom.wire import (
+    Call,
+    CallHandler,
+    Complaint,
+    Json,
+    SimClock,
+    Staff,
+    bad,
+    fits,
+    need,
+    ok,
+    web_address,
+)
 
 MOST_VISIBLE = 1000  # members whose groups one list may hold without naming owners
 TEMPLATES = 100
@@ -40,7 +52,7 @@ class CustomerGroupChats:
         self.visible: int | None = None  # how many members the app sees, where there are more than are named
         self._count = 0
 
-    def handlers(self) -> dict[str, Handler]:
+    def handlers(self) -> dict[str, CallHandler]:
         return {
             f"externalcontact/{name}": self._contacts.allowed(handler)
             for name, handler in {

@@ -9,7 +9,7 @@ from typing import Any
 
 from zhiban.testing.wecom.media import MediaStore
 from zhiban.testing.wecom.outgoing import as_shown
-from zhiban.testing.wecom.wire import Call, Complaint, Handler, Json, Quota, SimClock, Staff, bad, need, ok
+from zhiban.testing.wecom.wire import Call, CallHandler, Complaint, Json, Quota, SimClock, Staff, bad, need, ok
 
 RETENTION = 3 * 86400
 WINDOW = 48 * 3600
@@ -177,7 +177,7 @@ class CustomerService:
 
     # ---------------------------------------------------------------------------------------------- endpoints
 
-    def handlers(self) -> dict[str, Handler]:
+    def handlers(self) -> dict[str, CallHandler]:
         return {
             "kf/sync_msg": self._sync,
             "kf/send_msg": self._send,

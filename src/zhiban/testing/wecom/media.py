@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
-from zhiban.testing.wecom.wire import Call, Complaint, Handler, Json, Raw, SimClock, bad, ok
+from zhiban.testing.wecom.wire import Call, CallHandler, Complaint, Json, Raw, SimClock, bad, ok
 
 KEPT = 3 * 86400
 _FILENAME = re.compile(rb'filename="([^"]*)"')
@@ -53,7 +53,7 @@ class MediaStore:
         self.pictures_per_day = 1000
         self.naming: Literal["plain", "encoded", "nameless", "absent"] | None = None  # None: as chance wills
 
-    def handlers(self) -> dict[str, Handler]:
+    def handlers(self) -> dict[str, CallHandler]:
         return {"media/upload": self._upload, "media/uploadimg": self._upload_image, "media/get": self._get}
 
     def store(

@@ -12,8 +12,8 @@ from typing import Any
 from zhiban.testing.wecom.media import MediaStore
 from zhiban.testing.wecom.wire import (
     Call,
+    CallHandler,
     Complaint,
-    Handler,
     Json,
     SimClock,
     Staff,
@@ -127,7 +127,7 @@ class Office:
         self._reached: dict[str, deque[float]] = {}
         self._recent: dict[str, tuple[float, str]] = {}
 
-    def handlers(self) -> dict[str, Handler]:
+    def handlers(self) -> dict[str, CallHandler]:
         return {
             "message/send": self._send,
             "message/update_template_card": self._update_card,

@@ -8,7 +8,19 @@ import hashlib
 from dataclasses import dataclass
 
 from zhiban.testing.wecom.media import MediaStore
-from zhiban.testing.wecom.wire import Call, Complaint, Handler, Json, Quota, SimClock, bad, fits, need, ok, web_address
+from zhiban.testing.wecom.wire import (
+    Call,
+    CallHandler,
+    Complaint,
+    Json,
+    Quota,
+    SimClock,
+    bad,
+    fits,
+    need,
+    ok,
+    web_address,
+)
 
 _LIMITS = {"text": 2048, "markdown": 4096, "markdown_v2": 4096}
 _PICTURE = 2 << 20
@@ -32,7 +44,7 @@ class Robots:
         self.keys: set[str] = set()
         self.messages: list[RobotMessage] = []
 
-    def open_handlers(self) -> dict[str, Handler]:
+    def open_handlers(self) -> dict[str, CallHandler]:
         """Endpoints that need no access token: the key is the only secret."""
         return {"webhook/send": self._send, "webhook/upload_media": self._upload}
 

@@ -15,7 +15,7 @@ from zhiban.testing.wecom.kf import ASSISTANT, ENDED, HUMAN, NEW, WINDOW, Custom
 from zhiban.testing.wecom.media import LARGEST_FROM_CONTACT, MediaStore
 from zhiban.testing.wecom.office import AccessTokens, Office
 from zhiban.testing.wecom.robots import Robots
-from zhiban.testing.wecom.wire import Fault, Faults, Handler, Journal, Json, Quota, SimClock, Staff
+from zhiban.testing.wecom.wire import CallHandler, Fault, Faults, Journal, Json, Quota, SimClock, Staff
 
 CORP_ID = "ww0a1b2c3d4e5f6789"
 SECRET = "simulated-app-secret"  # noqa: S105 - opens nothing but the simulator
@@ -63,12 +63,12 @@ class WeComSimulator:
         await self.callbacks.close()
         await self.bot.close()
 
-    def handlers(self) -> dict[str, Handler]:
+    def handlers(self) -> dict[str, CallHandler]:
         """Endpoints that need an access token."""
         parts = (self.kf, self.office, self.media, self.contacts, self.customer_groups)
         return {path: handler for part in parts for path, handler in part.handlers().items()}
 
-    def open_handlers(self) -> dict[str, Handler]:
+    def open_handlers(self) -> dict[str, CallHandler]:
         """Endpoints that need none."""
         return {"gettoken": self.gate.grant, **self.robots.open_handlers(), **self.bot.open_handlers()}
 

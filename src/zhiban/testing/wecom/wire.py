@@ -36,7 +36,7 @@ class Raw:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[Call], "Json | Raw"]
+CallHandler = Callable[[Call], "Json | Raw"]
 
 
 class Complaint(Exception):
