@@ -10,10 +10,11 @@ import pytest
 from tests.kernel_desk import NOON, Desk, open_desk
 from tests.twin import WindowedChannel
 
-from zhiban.channels import configuring
+from zhiban.channels import configuring, withdrawing
 from zhiban.channels.policy import parse_policy
 from zhiban.conversations import labels, queries, replies, service
 from zhiban.conversations.changes import ChangeNativeSession
+from zhiban.conversations.jobs import ConversationJobs
 from zhiban.conversations.models import Status
 from zhiban.conversations.transitions import apply
 from zhiban.events import SYSTEM, Actor, ConversationLabelsChanged, ConversationResolved, ReplyQueued
@@ -238,3 +239,20 @@ async def test_what_is_given_back_after_a_long_silence_is_the_assistants_for_a_w
         await timer(desk, after * HOUR).run_once()
         async with desk.database.transaction(desk.workspace_id) as tx:
             assert (await desk.state(tx, LIN)).status is status
+
+
+async def test_an_inbox_that_was_paused_before_the_goodbye_says_none(desk: Desk) -> None:
+    clock = SetClock(NOON)
+    jobs = ConversationJobs(desk.database, None, clock, None)  # type: ignore[arg-type]
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await behaves(desk, tx, closing="再见")
+        for who in ("wm1", "wm2"):
+            await service.resolve(tx, await answered(desk, tx, who), by=Actor("agent", desk.lin), now=NOON)
+        first, second = [await desk.state(tx, who) for who in ("wm1", "wm2")]
+    await jobs.close_session(desk.workspace_id, first.id, first.cycle, "再见")
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await withdrawing.pause(tx, desk.inbox.inbox_id, by=SYSTEM, now=NOON)
+    await jobs.close_session(desk.workspace_id, second.id, second.cycle, "再见")
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        said = await tx.values("select conversation_id from message where kind = 'move'")
+    assert said == [first.id]

@@ -203,7 +203,7 @@ class ConversationJobs:
     ) -> None:
         """Ask how it was in this inbox (`survey`, 0: do not ask), and end the session at the vendor with a last word.
 
-        Nothing of it when the conversation goes on already.
+        Nothing of it when the conversation goes on already, and no word where the inbox was paused meanwhile.
         """
         inbox = None if not survey else await self._connections.inbox(workspace_id, survey)
         now = self._clock.now()
@@ -211,6 +211,8 @@ class ConversationJobs:
             state = await transitions.lock(tx, conversation_id)
             if state.status is not Status.RESOLVED or state.cycle != cycle:
                 return
+            if (await inboxes.inbox_settings(tx, state.inbox_id)).silent:
+                inbox, text = None, ""
             if inbox is not None and inbox.settings.survey.ask:
                 state = await self._ask(tx, inbox, state, now=now)
             if text or state.native_state in (NativeState.POOL, NativeState.HUMAN):
