@@ -8,6 +8,7 @@ import itertools
 import json
 import random
 import tempfile
+from array import array
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -125,11 +126,11 @@ class MeaninglessEmbedder:
         texts: Sequence[str],
         *,
         purpose: Literal["query", "passage"] = "passage",  # noqa: ARG002 - the port's
-    ) -> list[list[float]]:
+    ) -> list[array[float]]:
         """One vector of length 1 a text."""
         rows = self._dice.standard_normal((len(texts), self.dimensions), dtype=np.float32)
-        vectors: list[list[float]] = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).tolist()
-        return vectors
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        return [array("f", row.tobytes()) for row in rows]
 
 
 def write_table(path: Path, entries: Sequence[dict[str, Any]]) -> Path:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from material import SHOP, MeaninglessEmbedder, Stand, Writer, read_lines, stand, write_table
+from multiplying import multiply
 from quality import Case, fill, measure, show
 from zhiban.integrations.sentence_encoder import SentenceEncoder
 from zhiban.knowledge import queries, service
@@ -40,6 +41,7 @@ from tests.knowledge.exact import Exact
 
 LOCAL = Embedders(SentenceEncoder())
 ROWS = 100_000  # of one table; a file with more than 200,000 is not taken
+COPIED = 10_000  # entries of a large base that are imported; the others are copies
 VAGUE = ("怎么办", "可以吗", "多久", "怎么弄", "能不能")
 
 
@@ -105,15 +107,20 @@ async def cmrc(found: Stand, folder: Path) -> None:
     print(f"  {await exactness(found, base_id, exact, [question['text'] for question in case.questions])}")
 
 
-async def speed(found: Stand, size: int, embedders: Embedders = LOCAL) -> None:
+async def speed(found: Stand, size: int, embedders: Embedders = LOCAL, *, copies: int = 1) -> None:
     writer = Writer(size)
-    entries = list(writer.faqs(size))
+    entries = list(writer.faqs(size // copies))
     tables = [
         write_table(found.folder / f"speed{size}" / f"faq{start}.csv", entries[start : start + ROWS])
-        for start in range(0, size, ROWS)
+        for start in range(0, len(entries), ROWS)
     ]
     began = time.perf_counter()
-    base_id = await fill(found, f"speed{size}", tables, embedders)
+    base_id = await fill(found, f"speed{size}", tables, NO_EMBEDDERS if copies > 1 else embedders)
+    if copies > 1:
+        assert embedders.wanted is not None
+        await multiply(found, base_id, copies)
+        print(f"{size:,} rows after {time.perf_counter() - began:.0f} s", flush=True)
+        await service.embed_base(found.database, found.workspace, base_id, embedders.wanted)
     filled = time.perf_counter() - began
     print(f"\n{size:,} entries of about 100 characters, each with one similar question; filled in {filled:.0f} s")
     sample = writer.dice.sample(entries, 200)
@@ -167,7 +174,8 @@ async def main() -> None:
     async with stand() as found:
         if chosen.meaningless:
             for size in filter(None, chosen.sizes.split(",")):
-                await speed(found, int(size), Embedders(MeaninglessEmbedder()))
+                embedders = Embedders(MeaninglessEmbedder())
+                await speed(found, int(size), embedders, copies=max(1, int(size) // COPIED))
             return
         if chosen.data:
             case = Case.of(chosen.data, phrasings=chosen.phrasings, asked=chosen.queries)

@@ -237,6 +237,8 @@ async def _index(database: Database, workspace_id: int, base_id: int) -> None:
         for found in await _sets(tx, base_id):
             if found.serving and found.wants_index:
                 await tx.value("select index_vectors(%(set)s)", set=found.id)
+                # Of a set that it has not counted the planner expects so little that it would compare it one by one.
+                await tx.value("select tidy_knowledge()")
 
 
 async def _remove(tx: Transaction, set_id: int) -> None:
