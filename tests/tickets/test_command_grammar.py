@@ -120,7 +120,9 @@ WINDOW = st.one_of(counted(), timed(), of_somebody(), by_words(), st.sampled_fro
 def options(draw: st.DrawFn) -> tuple[str, Options]:
     """What follows the command, each on its own and in any order; what is loose comes right behind the command."""
     found, meant, colon = [], NO_OPTIONS, draw(st.sampled_from(["：", ":"]))
-    wanted = draw(st.lists(st.sampled_from(["title", "labels", "repository", "assignee", "priority", "leave_out"]), unique=True))
+    wanted = draw(
+        st.lists(st.sampled_from(["title", "labels", "repository", "assignee", "priority", "leave_out"]), unique=True)
+    )
     for key in wanted:
         value: Any = draw(WORD)
         match key:

@@ -99,8 +99,10 @@ def _issue(payload: JsonPart, action: str) -> TrackerNews | None:
     if issue is None:
         return None
     told = _ISSUE_ACTIONS.get(action, "edited")
-    if action == "state_change":  # also from open to in progress, which is one to us
-        told = "closed" if issue.state == "closed" else "reopened"
+    if action == "state_change":
+        # Also from to do to in progress, which is one to us; whether it was closed before that, only we may know.
+        progressing = words(part(payload, "issue"), "state") == "progressing"
+        told = "closed" if issue.state == "closed" else "edited" if progressing else "reopened"
     key = issue.key if told == "opened" else ""
     return _told(payload, "issue", told, issue, at=issue.updated_at, object_id=issue.number, key=key)
 

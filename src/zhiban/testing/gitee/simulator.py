@@ -24,7 +24,13 @@ FIRST = 4_980_905  # I2YRAH
 
 _CHINA = timezone(timedelta(hours=8))
 _BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_EVENTS = {"issue_hooks": "Issue Hook", "merge_request_hooks": "Merge Request Hook", "note_hooks": "Note Hook"}
+_EVENTS = {
+    "issue_hooks": "Issue Hook",
+    "merge_request_hooks": "Merge Request Hook",
+    "note_hooks": "Note Hook",
+    "push_hooks": "Push Hook",
+    "tag_push_hooks": "Tag Push Hook",
+}
 _ACTIONS = {"opened": "open", "closed": "state_change", "reopened": "state_change"}
 _CHANGE_ACTIONS = {"opened": "open", "closed": "close", "approved": "approved"}
 
