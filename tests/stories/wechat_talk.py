@@ -55,8 +55,11 @@ class Talk:
         room = f"r{number}@chatroom"
         await self.gateway.play("room", id=room, topic=f"青禾交流 {number} 群", memberIdList=[*PEOPLE, BOT, *others])
         now = self.site.clock.now().timestamp() * 1000
-        for who, minutes, text, _ in TALK:
-            await self.gateway.says(who, text, room=room, timestamp=int(now - minutes * 60_000))
+        each = [
+            {"talker": who, "text": text, "room": room, "timestamp": int(now - minutes * 60_000)}
+            for who, minutes, text, _ in TALK
+        ]
+        await self.gateway.play("messages", each=each)
         return room
 
     async def linked(self, rooms: Sequence[str], *, mode: str) -> None:
@@ -134,7 +137,7 @@ class Talk:
             return found.keys() >= set(rooms)
 
         try:
-            await eventually(all_found, within=30)
+            await eventually(all_found, within=30, every=0.1)  # each look asks the gateway for all that it sent
         except TimeoutError:
             raise AssertionError(f"{[self.rooms.get(one, one) for one in set(rooms) - found.keys()]}") from None
         return found

@@ -143,6 +143,7 @@ const plays = {
     puppet.emit('message', { messageId: id })
     return { id }
   },
+  messages: ({ each }) => { for (const one of each) plays.message(one) },
   flood: async ({ n, rooms, talker, text = 'm', rate = 0 }) => {  // each message carries its number and its time
     const began = performance.now()
     for (let i = 0; i < n; i++) {
