@@ -49,6 +49,9 @@ check: lint types contracts test
 bench: setup
 	$(BIN)/python bench/hot_path.py
 	$(BIN)/python bench/desk_lists.py
+	$(BIN)/python bench/search_messages.py
+	$(BIN)/python bench/assignment.py
+	$(BIN)/python bench/reports.py
 	$(BIN)/python bench/desk_load.py
 	$(BIN)/python bench/importing.py
 	$(BIN)/python bench/conversations.py

@@ -297,6 +297,7 @@ ADDRESSES: dict[str, Entry] = {
     "GET /reports": Entry("supervisors"),
     "GET /reports/now": Entry("supervisors"),
     "POST /reports/export": Entry("supervisors"),
+    "POST /settings/views/filter": Entry(form=VIEW),
     "GET /settings/yaml/rules": Entry("ruling"),
     "GET /settings/yaml/rules/download": Entry("ruling"),
     "POST /settings/yaml/rules": Entry("ruling", {"text": YAML_RULE, "do": "apply"}),

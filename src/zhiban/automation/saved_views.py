@@ -6,8 +6,9 @@ through so many rows at most. The status is left to the tabs above the list.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Literal, get_args
 
@@ -174,6 +175,33 @@ async def saved_views(tx: Transaction, agent_id: int) -> list[SavedView]:
     return await tx.objects(
         SavedView, _COLUMNS + _SEEN + " order by lower(name), owner_id nulls last, id", agent=agent_id
     )
+
+
+LONGEST_FILTER = 2000  # characters in an address
+
+
+def written_filter(conditions: ViewGroup) -> str:
+    """Conditions that nobody saves, for an address. Raises Conflict where they are too long for one."""
+    text = _adapter().dump_json(conditions).decode()
+    if len(text) > LONGEST_FILTER:
+        raise Conflict(mark("These conditions are too long to be looked at without saving them."))
+    return text
+
+
+def read_filter(text: str) -> dict[str, Any]:
+    """What `written_filter` wrote. Raises BadDefinition."""
+    try:
+        found = json.loads(text) if len(text) <= LONGEST_FILTER else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise BadDefinition("conditions: This is no filter.", ("conditions",))
+    return found
+
+
+def unsaved_filter(text: str) -> ListFilter:
+    """As a list takes it, under the id 0. Raises BadDefinition."""
+    return SavedView(0, None, "", read_filter(text), datetime.min.replace(tzinfo=UTC)).filter()
 
 
 async def list_filters(tx: Transaction, agent_id: int) -> tuple[ListFilter, ...]:

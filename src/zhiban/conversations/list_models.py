@@ -78,6 +78,15 @@ NOTHING_OF_ONES_OWN = OwnIds()
 
 
 @frozen_dataclass
+class RailEntry:
+    """An inbox, or a team of the agent, with how many conversations are open there."""
+
+    id: int
+    name: str
+    count: int
+
+
+@frozen_dataclass
 class ConversationRow:
     """One row of the list."""
 
@@ -138,6 +147,29 @@ class ListView:
     views: tuple[tuple[int, str, int], ...] = ()  # all there are: id, name, how many are open
     in_team: bool = False  # whether the agent has a team
     notes: Mapping[int, tuple[str, str]] = field(default_factory=dict)  # who mentions the agent, and in which words
+    inbox: int | None = None  # only conversations of this inbox
+    team: int | None = None  # of the agent's teams, only this one's
+    filter: str = ""  # the conditions of a view that nobody saved, as the address has them
+    inboxes: tuple[RailEntry, ...] = ()
+    teams: tuple[RailEntry, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """What the inbox or the team is called that is looked at; empty for none."""
+        looked_at = ((self.inboxes, self.inbox), (self.teams, self.team))
+        return next((one.name for entries, id_ in looked_at for one in entries if one.id == id_), "")
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a queue as it is, with nothing left out."""
+        return self.label is None and self.view is None and self.inbox is None and self.team is None
+
+    @property
+    def kept_fields(self) -> dict[str, str]:
+        """What else than queue and tab says which list it is, by the names of an address."""
+        said = {"label": self.label, "view": self.view or None, "inbox": self.inbox, "team": self.team}
+        told = {name: str(value) for name, value in said.items() if value is not None}
+        return told | ({"filter": self.filter} if self.filter else {})
 
     @property
     def has_tabs(self) -> bool:
@@ -163,9 +195,7 @@ class ListView:
 
     def address(self, tab: str = "", *, sort: str = "") -> str:
         """This list, or one of its tabs, or itself in another order, as the query of an address."""
-        label = {} if self.label is None else {"label": self.label}
-        view = {} if self.view is None else {"view": self.view}
-        where = urlencode({"queue": self.queue.value, "status": tab or self.tab.value, **label, **view})
+        where = urlencode({"queue": self.queue.value, "status": tab or self.tab.value, **self.kept_fields})
         return where + (sorted_by(Sort(sort)) if sort else self.kept)
 
     @property

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Literal
 
 from zhiban.conversations.labels import labels
 from zhiban.conversations.list_models import (
@@ -218,13 +220,16 @@ async def conversation_list(
     sort: Sort = Sort.WAITING,
     now: datetime | None = None,
     own: OwnIds = NOTHING_OF_ONES_OWN,
+    inbox: int | None = None,
+    team: int | None = None,
 ) -> ListView:
     """One page of a queue, or of what bears `label` in it: those who wait for us first, longest wait on top.
 
     Of the inboxes that `access` sees; with `view`, of what is in that one of `views`, as it is `now`.
     """
     chosen = _chosen(views, view)
-    picked = await _picked(tx, access, queue=queue, tab=tab, label=label, view=chosen, sort=sort)
+    within, ours = _narrowed(access, own, inbox, team)
+    picked = await _picked(tx, within, queue=queue, tab=tab, label=label, view=chosen, sort=sort)
     found = await tx.objects(
         ConversationRow,
         _ROWS.format(picked=picked, words=WITHOUT_LINK),
@@ -232,15 +237,15 @@ async def conversation_list(
         label=label,
         limit=limit + 1,
         now=now,
-        **access.params,
-        **own.params,
+        **within.params,
+        **ours.params,
         **(chosen.params if chosen else {}),
     )
     shown = found[:limit]
     waits = tab is StatusTab.OPEN and queue not in (Queue.ASSISTANT, Queue.GROUPS, Queue.MENTIONED)
     waiting = tuple(row for row in shown if waits and row.waiting_since is not None and row.status == "open")
     # Those of a label or a view would cost more to count than the list.
-    tabs = label is None and chosen is None and queue not in WITHOUT_TABS
+    tabs = label is None and chosen is None and inbox is None and queue not in WITHOUT_TABS
     counted = await counts(tx, access, snoozed=queue if tabs else None, own=own)
     return ListView(
         queue=queue,
@@ -258,7 +263,36 @@ async def conversation_list(
         sort=sort,
         views=await _view_counts(tx, access, views, now=now),
         in_team=bool(own.teams),
+        inbox=inbox,
+        team=team,
     )
+
+
+def _narrowed(access: Access, own: OwnIds, inbox: int | None, team: int | None) -> tuple[Access, OwnIds]:
+    """Access to this inbox alone, so that lists look it up as they do for whoever sees no other; alike for a team."""
+    if inbox is not None:
+        access = replace(access, inbox_ids=(inbox,) if access.sees(inbox) else ())
+    if team is not None:
+        own = replace(own, teams=(team,) if team in own.teams else ())
+    return access, own
+
+
+_OPEN_OF = """
+select one_of.id, (select count(*) from (select 1 from conversation c where c.{column} = one_of.id
+  and c.status = 'open' {seen} limit %(most)s) counted) from unnest(%(ids)s::bigint[]) as one_of(id)"""
+
+
+async def open_in(
+    tx: Transaction, access: Access, ids: Sequence[int], *, of: Literal["inbox_id", "team_id"]
+) -> dict[int, int]:
+    """How many are open in each of these inboxes or teams, as far as counting pays. What the assistant has is not read.
+
+    An index of what is open of each serves it, however many others there are.
+    """
+    if not ids:
+        return {}
+    sql = _OPEN_OF.format(column=of, seen=access.condition("c.inbox_id"))
+    return dict(await tx.rows(sql, ids=list(ids), most=COUNTED, **access.params))
 
 
 def _chosen(views: Sequence[ListFilter], view: int | None) -> ListFilter | None:
@@ -298,9 +332,12 @@ async def matching(
     sort: Sort = Sort.WAITING,
     now: datetime | None = None,
     own: OwnIds = NOTHING_OF_ONES_OWN,
+    inbox: int | None = None,
+    team: int | None = None,
 ) -> list[int]:
     """The ids of everything in a list, in its order; at most `limit`. See `conversation_list`."""
     chosen = _chosen(views, view)
+    access, own = _narrowed(access, own, inbox, team)
     picked = await _picked(tx, access, queue=queue, tab=tab, label=label, view=chosen, sort=sort)
     return await tx.values(
         f"select id from ({picked}) picked order by part, n limit %(limit)s",
@@ -366,8 +403,11 @@ async def next_waiting(
     sort: Sort = Sort.WAITING,
     now: datetime | None = None,
     own: OwnIds = NOTHING_OF_ONES_OWN,
+    inbox: int | None = None,
+    team: int | None = None,
 ) -> int | None:
     """The conversation on top of this list, apart from the one just finished."""
+    access, own = _narrowed(access, own, inbox, team)
     if view is not None:
         waiting = await matching(
             tx,

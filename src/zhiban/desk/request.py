@@ -6,8 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
-from typing import Annotated, Any
-from urllib.parse import urlencode
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Request
 from fastapi.responses import Response
@@ -16,10 +15,11 @@ from zhiban.assistant.drafting import DraftAssistant
 from zhiban.assistant.inserting import EntrySearch
 from zhiban.assistant.suggesting import Suggestion, SuggestionReasons
 from zhiban.assistant.translating import Translator, translations
+from zhiban.automation.definition import BadDefinition
 from zhiban.automation.flow_queries import startable
 from zhiban.automation.macros import macros
-from zhiban.automation.saved_views import list_filters
-from zhiban.channels.inboxes import access_inbox
+from zhiban.automation.saved_views import LONGEST_FILTER, list_filters, unsaved_filter
+from zhiban.channels.inboxes import access_inbox, inbox_names
 from zhiban.conversations import lists, participants, queries, replies
 from zhiban.conversations.access import access_conversation
 from zhiban.conversations.attributes import attributes_of, conversation_fields
@@ -28,8 +28,8 @@ from zhiban.conversations.draft_files import draft_files
 from zhiban.conversations.drafts import drafts
 from zhiban.conversations.followers import followers_of
 from zhiban.conversations.groups import chat_of
-from zhiban.conversations.labels import label_names, labels
-from zhiban.conversations.list_models import ROWS, ListView, OwnIds, Queue, Sort, StatusTab, sorted_by
+from zhiban.conversations.labels import Label, label_names, labels
+from zhiban.conversations.list_models import ROWS, ListView, OwnIds, Queue, RailEntry, Sort, StatusTab
 from zhiban.conversations.retention import forgotten_in
 from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.conversations.surveys import ratings_of
@@ -66,6 +66,7 @@ TABS = {tab.value: tab for tab in StatusTab}
 SORTS = {sort.value: sort for sort in Sort}
 
 MEMBERS_SHOWN = 200  # of a group, beside its messages
+MOST_PLACES = 30  # inboxes, and teams, in the rail
 MEMBERS_NAMED = 1000  # whom one who writes may name
 
 LimitsOf = Callable[[str], Limits]
@@ -110,6 +111,9 @@ class DeskRequest:
     label: int | None = None
     view: int | None = None
     sort: Sort = Sort.WAITING
+    inbox: int | None = None
+    team: int | None = None
+    filter: str = ""
 
     @property
     def viewer(self) -> Viewer:
@@ -127,8 +131,21 @@ class DeskRequest:
     @property
     def address(self) -> str:
         """The list that is looked at, as the query of an address."""
-        chosen = {"queue": self.queue, "status": self.tab, "label": self.label, "view": self.view}
-        return urlencode({name: value for name, value in chosen.items() if value is not None}) + sorted_by(self.sort)
+        return self._list().address()
+
+    def _list(self, labels: tuple[Label, ...] = ()) -> ListView:
+        """The list that is looked at, without what is in it."""
+        return ListView(
+            self.queue,
+            self.tab,
+            label=self.label,
+            labels=labels,
+            view=self.view,
+            sort=self.sort,
+            inbox=self.inbox,
+            team=self.team,
+            filter=self.filter,
+        )
 
     def actor(self) -> Actor:
         return Actor("agent", self.agent.id)
@@ -136,6 +153,8 @@ class DeskRequest:
     async def list(self, tx: Transaction, *, limit: int = ROWS, current: int | None = None) -> ListView:
         asked = await self.list_asked(tx)
         shown = await lists.conversation_list(tx, self.access, limit=limit, current=current, **asked)
+        inboxes, teams = await self._places(tx, asked["own"].teams)
+        shown = replace(shown, filter=self.filter, inboxes=inboxes, teams=teams)
         if self.queue is not Queue.MENTIONED:
             return shown
         notes = await mentioning_notes(tx, self.agent.id, [row.id for row in (*shown.waiting, *shown.rest)])
@@ -143,17 +162,40 @@ class DeskRequest:
 
     async def list_beside(self, tx: Transaction) -> ListView:
         """The same without its rows and numbers, for what is shown of an open conversation alone."""
-        shown = await labels(tx)
-        return ListView(self.queue, self.tab, label=self.label, labels=shown, view=self.view, sort=self.sort)
+        return self._list(await labels(tx))
+
+    async def _places(
+        self, tx: Transaction, teams: Sequence[int]
+    ) -> tuple[tuple[RailEntry, ...], tuple[RailEntry, ...]]:
+        """The inboxes and teams that the rail lists: where there is one only, its queue says as much."""
+        inboxes = [(one.id, one.name) for one in await inbox_names(tx) if self.access.sees(one.id)]
+        own = [(one.id, one.name) for one in await team_rows(tx) if one.id in teams]
+        return await self._entries(tx, inboxes, of="inbox_id"), await self._entries(tx, own, of="team_id")
+
+    async def _entries(
+        self, tx: Transaction, rows: Sequence[tuple[int, str]], *, of: Literal["inbox_id", "team_id"]
+    ) -> tuple[RailEntry, ...]:
+        if len(rows) < 2:
+            return ()
+        shown = rows[:MOST_PLACES]
+        counts = await lists.open_in(tx, self.access, [id_ for id_, _ in shown], of=of)
+        return tuple(RailEntry(id_, name, counts.get(id_, 0)) for id_, name in shown)
 
     async def list_asked(self, tx: Transaction) -> dict[str, Any]:
         """Which list is looked at, as `conversations.lists` wants to be asked for it."""
+        views, view = await list_filters(tx, self.agent.id), self.view
+        if self.filter:
+            view = 0
+            with suppress(BadDefinition):  # of another version, or by hand: nothing is found
+                views = (*views, unsaved_filter(self.filter))
         return {
             "queue": self.queue,
             "tab": self.tab,
             "label": self.label,
-            "views": await list_filters(tx, self.agent.id),
-            "view": self.view,
+            "views": views,
+            "view": view,
+            "inbox": self.inbox,
+            "team": self.team,
             "sort": self.sort,
             "now": self.auth.clock.now(),
             "own": OwnIds(await teams_of(tx, self.agent.id), await mentioned_in(tx, self.agent.id)),
@@ -304,7 +346,16 @@ class DeskRequest:
         self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
     ) -> Response:
         told = {"ticket_words": STATE_WORDS, "ticket_tones": STATE_TONES}
-        shown = {"thread": None, "toast": None, "mails": self.settings.mails, **WORDS, **told, **values}
+        folded = (self.request.cookies.get("folded") or "").split(".")
+        shown = {
+            "thread": None,
+            "toast": None,
+            "folded": folded,
+            "mails": self.settings.mails,
+            **WORDS,
+            **told,
+            **values,
+        }
         chrome = await chrome_of(self.request, self.agent, "desk")
         return self.auth.renderer.answer(template, self.viewer, status=status, headers=headers, chrome=chrome, **shown)
 
@@ -367,6 +418,9 @@ async def desk_request(request: Request, agent: CurrentAgent) -> DeskRequest:
         _number(str(given.get("label", ""))),
         _number(str(given.get("view", ""))),
         SORTS.get(str(given.get("sort")), Sort.WAITING),
+        _number(str(given.get("inbox", ""))),
+        _number(str(given.get("team", ""))),
+        str(given.get("filter") or "")[: LONGEST_FILTER + 1],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -104,7 +105,26 @@ async def page(request: Request, agent: CurrentAgent) -> Response:
 
 @router.get(HERE + "/new")
 async def new(request: Request, agent: CurrentAgent) -> Response:
-    return await _ViewPage(request, agent).show(draft=NEW)
+    """A new one, perhaps of what a list is filtered by that nobody saved."""
+    found = NEW
+    with suppress(BadDefinition):
+        if given := request.query_params.get("filter"):
+            conditions = saved_views.read_filter(given)
+            load_view(conditions)
+            found = {**NEW, "conditions": {"kind": "group", **conditions}}
+    return await _ViewPage(request, agent).show(draft=found)
+
+
+@router.post(HERE + "/filter")
+async def look(request: Request, agent: CurrentAgent) -> Response:
+    """The list of what is typed, which nobody saves."""
+    page = _ViewPage(request, agent)
+    found = await page.draft()
+    try:
+        told = saved_views.written_filter(load_view(found["conditions"]))
+    except Conflict as error:
+        return await page.refused(error, opened=None, draft=found)
+    return page.back("/", queue=Queue.ALL.value, filter=told)
 
 
 @router.get(HERE + "/{view_id}")

@@ -54,9 +54,9 @@ function showCurrent() {
       row.querySelector(".unread")?.remove();
     } else row.removeAttribute("aria-current");
   }
-  const { queue, label, view } = document.getElementById("list")?.dataset ?? {};
+  const list = document.getElementById("list")?.dataset ?? {};
   for (const link of document.querySelectorAll(".rail .nav[data-queue]")) {
-    if (link.dataset.queue === queue && (link.dataset.label ?? "") === label && (link.dataset.view ?? "") === view) link.setAttribute("aria-current", "page");
+    if (!list.filter && ["queue", "label", "view", "inbox", "team"].every((name) => (link.dataset[name] ?? "") === list[name])) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
 }
@@ -125,7 +125,7 @@ let heardIn = "";
 function announce() {
   const list = document.getElementById("list");
   if (!list) return;
-  const where = `${list.dataset.queue} ${list.dataset.tab} ${list.dataset.label} ${list.dataset.view}`;
+  const where = String(live.listQuery(list));
   const now = new Map([...list.querySelectorAll(".conv[data-unread]")].map((row) => [row.dataset.id, Number(row.querySelector(".unread")?.dataset.n || 0)]));
   if (where === heardIn) {
     const fresh = [...now].filter(([id, count]) => count > (heard.get(id) || 0)).map(([id]) => list.querySelector(`.conv[data-id="${id}"] b`).textContent);
@@ -232,6 +232,12 @@ document.addEventListener("click", (event) => {
   if (row && Number(row.dataset.id) === live.openId()) html.dataset.pane = "thread";
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden && stuck) markRead(); });
+// What is folded in the rail stays so: the next page comes with it folded.
+document.addEventListener("toggle", (event) => {
+  if (!event.target.matches("[data-fold]")) return;
+  const folded = [...document.querySelectorAll("[data-fold]:not([open])")].map((one) => one.dataset.fold).join(".");
+  document.cookie = `folded=${folded}; path=/; max-age=31536000; samesite=lax`;
+}, true);
 
 pick.start(); // before the others: while messages are picked, their keys and clicks are not the thread's
 live.start();

@@ -25,8 +25,10 @@ export const openId = () => Number(thread()?.dataset.id || 0);
 
 // Which list is on the screen, as the server wants to be asked for it.
 function shown(list) {
-  const { queue = "mine", tab = "open", label = "", view = "", sort = "" } = list?.dataset ?? {};
-  return { queue, status: tab, ...(label && { label }), ...(view && { view }), ...(sort && { sort }) };
+  const { queue = "mine", tab = "open", ...more } = list?.dataset ?? {};
+  const said = { queue, status: tab };
+  for (const name of ["label", "view", "inbox", "team", "filter", "sort"]) if (more[name]) said[name] = more[name];
+  return said;
 }
 
 export const listQuery = (list) => new URLSearchParams(shown(list));
