@@ -94,3 +94,44 @@ async def test_undoing_restores_the_row_the_reason_and_the_past(site: Site) -> N
             )
             == 0
         )
+
+
+def undo_of(answer: str) -> tuple[str, dict[str, str]]:
+    """What the word about it posts to undo it, and with which values."""
+    path, values = re.findall(r"""hx-post="([^"]+)" hx-vals='([^']+)'""", answer.split("data-toast")[1])[0]
+    return path, json.loads(values)
+
+
+async def test_assigning_and_labelling_are_taken_back_unless_somebody_was_quicker(site: Site) -> None:
+    lin, chen, seed = await site.signed_in(), await site.signed_in("chenmo"), site.seed
+    zhou, ye = seed.conversations["周予安"], seed.conversations["叶知秋"]
+
+    async def stands(id_: int) -> tuple[object, ...]:
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            return await tx.row("select status, assignee_id, labels from conversation where id = %(id)s", id=id_) or ()
+
+    before = await stands(zhou)
+    chens = {"to": str(seed.agents["陈默"])}
+    done = await lin.post(f"/conversations/{zhou}/assign", chens, hx_request="true")
+    path, values = undo_of(done.text)
+    undone = await lin.post(path, values, hx_request="true")
+    assert (undone.status, "data-toast" in undone.text) == (200, False)
+    assert await stands(zhou) == before
+    done = await lin.post(f"/conversations/{zhou}/assign", chens, hx_request="true")
+    await chen.post(f"/conversations/{zhou}/assign", {"to": "nobody"})
+    late = await lin.post(*undo_of(done.text), hx_request="true")
+    assert (late.status, late.text) == (409, "已经有人重新分配了。")
+    # What was the assistant's is the assistant's again.
+    assistants = await stands(ye)
+    done = await lin.post(f"/conversations/{ye}/assign", {"to": "me"}, hx_request="true")
+    await lin.post(*undo_of(done.text), hx_request="true")
+    assert (await stands(ye))[:2] == assistants[:2] == ("pending", None)
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        label = await tx.value("select min(id) from label")
+    for name in ("add", "remove"):
+        now = await stands(zhou)
+        done = await lin.post(f"/conversations/{zhou}/labels", {name: str(label)}, hx_request="true")
+        assert await stands(zhou) != now
+        await lin.post(*undo_of(done.text), hx_request="true")
+        assert await stands(zhou) == now
+        await lin.post(f"/conversations/{zhou}/labels", {"add": str(label)})

@@ -95,7 +95,8 @@ class Toast:
     """A word about what was just done, and how to undo it."""
 
     words: str
-    undo: str | None = None
+    undo: str | None = None  # what is posted to
+    with_: Mapping[str, str] = field(default_factory=dict)  # and what is posted
 
 
 @frozen_dataclass

@@ -14,9 +14,10 @@ from zhiban.conversations.access import access_conversation, access_conversation
 from zhiban.conversations.contact_labels import contact_labels, label_contact_of
 from zhiban.conversations.draft_files import MOST_FILES
 from zhiban.conversations.drafts import Mode, save_draft
-from zhiban.conversations.labels import access_label, labels
+from zhiban.conversations.labels import access_label, label_names, labels
 from zhiban.conversations.list_models import ROWS
 from zhiban.conversations.models import Priority
+from zhiban.conversations.queries import ThreadHead
 from zhiban.conversations.seen import SeenMessage
 from zhiban.desk.first_steps import first_steps
 from zhiban.desk.pages import (
@@ -51,6 +52,7 @@ from zhiban.desk.snooze_menu import snooze_until
 from zhiban.kit import rich_text
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.i18n import mark
 from zhiban.notifications.service import read_about
 from zhiban.people.agents import close_steps
 from zhiban.people.permissions import check_may_answer
@@ -273,13 +275,35 @@ async def reopen(desk: CurrentRequest, conversation_id: int) -> Response:
 
 
 @router.post("/conversations/{conversation_id}/assign")
-async def assign(desk: CurrentRequest, conversation_id: int, to: Annotated[str, Form(max_length=18)]) -> Response:
-    """To me, to a colleague, to nobody, or back to the assistant."""
+async def assign(
+    desk: CurrentRequest,
+    conversation_id: int,
+    to: Annotated[str, Form(max_length=18)],
+    was: Annotated[str, Form(max_length=18)] = "",
+) -> Response:
+    """To me, to a colleague, to nobody, or back to the assistant. `was`: only if it is still theirs, to undo that."""
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await access_conversation_to_answer(tx, desk.access, conversation_id)
+        before = await access_conversation_to_answer(tx, desk.access, conversation_id)
+        if was and was != _holder(before):
+            raise Conflict(mark("Somebody has assigned it anew already."))
         words = await _assign(desk, tx, conversation_id, to, now=now)
-    return await desk.live(conversation_id, toast=Toast(words))
+        after = await queries.head(tx, conversation_id)
+    return await desk.live(conversation_id, toast=None if was else _undone(desk, words, before, after))
+
+
+def _holder(head: ThreadHead) -> str:
+    """Who has it, in the words of `assign`."""
+    return "assistant" if head.status == "pending" else str(head.assignee_id or "nobody")
+
+
+def _undone(desk: DeskRequest, words: str, before: ThreadHead, after: ThreadHead) -> Toast:
+    """A word about it, and how to give it back; what was resolved or snoozed before has its own way back."""
+    there, here = _holder(before), _holder(after)
+    if before.status not in ("open", "pending") or there == here:
+        return Toast(words)
+    mine = there == str(desk.agent.id)
+    return Toast(words, f"/conversations/{before.id}/assign", {"to": "me" if mine else there, "was": here})
 
 
 async def _assign(desk: DeskRequest, tx: Transaction, conversation_id: int, to: str, *, now: Any) -> str:
@@ -355,13 +379,15 @@ async def change_labels(
     conversation_id: int,
     add: Annotated[int | None, Form()] = None,
     remove: Annotated[int | None, Form()] = None,
+    undo: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Put a label on, or take one off."""
+    """Put a label on, or take one off. `undo`: that is taken back, of which nothing more is said."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await access_conversation_to_answer(tx, desk.access, conversation_id)
+        name = "" if (one := add or remove) is None else (await label_names(tx)).get(one, "")
         if add is not None:
             await access_label(tx, add)
-        await service.change_labels(
+        done = await service.change_labels(
             tx,
             conversation_id,
             add=frozenset(() if add is None else (add,)),
@@ -369,7 +395,11 @@ async def change_labels(
             by=desk.actor(),
             now=desk.auth.clock.now(),
         )
-    return await desk.live(conversation_id)
+    if undo or not done.changed:
+        return await desk.live(conversation_id)
+    words = desk.texts("已加上{label}", label=name) if add is not None else desk.texts("已去掉{label}", label=name)
+    back = {"remove" if add is not None else "add": str(one), "undo": "true"}
+    return await desk.live(conversation_id, toast=Toast(words, f"/conversations/{conversation_id}/labels", back))
 
 
 @router.get("/conversations/{conversation_id}/contact-labels")
