@@ -173,6 +173,13 @@ class RecoveryCodesCreated(Event):
     agent_id: int
 
 
+class WorkspaceRenamed(Event):
+    """The organisation is called otherwise."""
+
+    name: str
+    previous: str
+
+
 class SecondFactorRequired(Event):
     """Whether everybody of the workspace needs one."""
 

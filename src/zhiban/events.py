@@ -135,6 +135,7 @@ from zhiban.event_people import (
     TeamChanged,
     TeamCreated,
     TeamRemoved,
+    WorkspaceRenamed,
 )
 from zhiban.event_rules import RuleAdded, RuleChanged, RuleRemoved
 from zhiban.event_surveys import SurveyAsked, SurveyRated
@@ -205,7 +206,7 @@ __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDis
 __all__ += ["ApiTokenCreated", "ApiTokenRevoked"]
 __all__ += ["AgentJoined", "AgentWentOffline", "AvailabilityChosen", "JoinLinkCreated", "PasswordChanged"]
 __all__ += ["RecoveryCodeUsed", "RecoveryCodesCreated", "SecondFactorEnrolled", "SecondFactorFailed"]
-__all__ += ["SecondFactorRemoved", "SecondFactorRequired"]
+__all__ += ["SecondFactorRemoved", "SecondFactorRequired", "WorkspaceRenamed"]
 __all__ += ["LoginLinked", "LoginUnlinked", "NotificationSettingsChanged", "NotifierTested"]
 __all__ += ["SignInProviderAdded", "SignInProviderChanged", "SignInProviderRemoved"]
 __all__ += ["SignInFailed", "SignedIn", "SignedOut", "TeamChanged", "TeamCreated", "TeamRemoved"]

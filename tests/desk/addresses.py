@@ -318,6 +318,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /rules/{rule_id}": Entry("ruling", {**RULE, "revision": "1"}),
     "POST /rules/{rule_id}/{verb}": Entry("ruling"),
     "POST /settings/people": Entry("managers", COLLEAGUE),
+    "POST /settings/workspace": Entry("managers", {"name": "青禾"}),
     "POST /settings/people/{agent_id}": Entry("managers", {"name": "苏禾"}),
     "POST /settings/people/{agent_id}/second-factor/remove": Entry("managers"),
     "POST /settings/second-factor": Entry("managers", {"required": "false"}),

@@ -72,3 +72,21 @@ async def test_being_told_is_each_ones_own(site: Site) -> None:
     assert (await done(owner))[-1] is False
     assert (await owner.post("/me/notifications", {"minutes": "10"})).status == 303
     assert (await done(owner))[-1] is True
+
+
+async def test_on_a_phone_they_stand_above_the_list(site: Site) -> None:
+    workspace = await new_workspace(site.seed.database, "new", "新的")
+    owner = await colleague(site, workspace, "li", Role.OWNER)
+    page = (await owner.get("/")).text
+    card = page.split('class="first-phone"')[1].split("</details>")[0]
+    assert ("做好了0步，共5步" in card, card.count("<li>")) == (True, 5)
+
+
+async def test_the_organisation_is_renamed_by_whoever_manages_people(site: Site) -> None:
+    owner = await site.signed_in()
+    assert (await owner.post("/settings/workspace", {"name": "  青禾　新店 "})).status == 303
+    assert "青禾 新店" in (await owner.get("/")).text
+    assert (await owner.post("/settings/workspace", {"name": " "})).status == 422
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        told = await tx.values("select data ->> 'name' from event where kind = 'workspace_renamed'")
+    assert told == ["青禾 新店"]

@@ -28,6 +28,7 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "recovery_code_used": mark("用恢复码登录"),
             "recovery_codes_created": mark("换了恢复码"),
             "second_factor_required": mark("改了是否要求两步验证"),
+            "workspace_renamed": mark("改了组织的名字"),
             "sign_in_provider_added": mark("添加登录方式"),
             "sign_in_provider_changed": mark("修改登录方式"),
             "sign_in_provider_removed": mark("移除登录方式"),

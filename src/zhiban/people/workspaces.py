@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from zhiban.events import Actor, WorkspaceRenamed
+from zhiban.kit import event_log
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.i18n import Locale, to_locale
+from zhiban.people.ownership import clean_name
+
+LONGEST_NAME = 80  # characters of a workspace's name
 
 
 async def workspace_called(database: Database, slug: str) -> int:
@@ -23,3 +30,17 @@ async def slug_of(tx: Transaction) -> str:
 async def workspace_locale(tx: Transaction) -> Locale:
     """In which language this workspace speaks where no reader says it."""
     return to_locale(await tx.value("select locale from workspace where workspace_id = %(id)s", id=tx.workspace_id))
+
+
+async def rename_workspace(tx: Transaction, name: str, *, by: Actor, now: datetime) -> None:
+    """Call it otherwise; the name it has already changes nothing. Raises Conflict."""
+    name = clean_name(name, longest=LONGEST_NAME)
+    previous = await tx.value(
+        "select name from workspace where workspace_id = %(workspace)s for update", workspace=tx.workspace_id
+    )
+    if previous == name:
+        return
+    await tx.run(
+        "update workspace set name = %(name)s where workspace_id = %(workspace)s", name=name, workspace=tx.workspace_id
+    )
+    await event_log.append(tx, WorkspaceRenamed(actor=by, at=now, name=name, previous=previous))

@@ -22,6 +22,7 @@ from zhiban.people.models import ROLE_LABELS, Role
 from zhiban.people.permissions import Permission, gives, outranks
 from zhiban.people.presence import AVAILABILITY_LABELS
 from zhiban.people.service import SignedInAgent
+from zhiban.people.workspaces import rename_workspace
 from zhiban.web.render import viewer_of
 from zhiban.web.security import same_origin
 
@@ -141,6 +142,19 @@ async def invite(
         typed = {"email": email, "name": name, "role": role, "inbox_ids": inbox_ids, "accounts": accounts}
         return await _refused(request, agent, error, typed=typed)
     return await _page(request, agent, link=_link(request, token), link_for=name.strip())
+
+
+@router.post("/settings/workspace")
+async def rename(request: Request, agent: CurrentAgent, name: Annotated[str, Form(max_length=200)]) -> Response:
+    """What the organisation is called, here and in what it sends."""
+    auth = auth_of(request)
+    try:
+        agent.access.check(Permission.MANAGE_PEOPLE)
+        async with auth.database.page_transaction(agent.workspace_id) as tx:
+            await rename_workspace(tx, name, by=Actor("agent", agent.id), now=auth.clock.now())
+    except Conflict as error:
+        return await _refused(request, agent, error)
+    return RedirectResponse(HERE, status_code=303)
 
 
 @router.post(HERE + "/{agent_id}/link")
