@@ -11,6 +11,9 @@ import jsonschema_rs
 
 REQUESTS = Path(__file__).with_name("requests.json")
 
+# On purpose: whether we may open issues GitHub says before it misses the title, and none is opened.
+PROBE: tuple[str, dict[str, Any]] = ("POST /repos/{owner}/{repo}/issues", {})
+
 
 @cache
 def described() -> dict[str, Any]:
@@ -35,7 +38,7 @@ def problem(method: str, path: str, body: Any) -> str:
     operation = operation_of(method, path)
     if operation is None:
         return "" if body is None else "this call is not described"
-    if body is None:
+    if body is None or (operation, body) == PROBE:
         return ""
     if described()[operation] is None:
         return "this call takes no body"
