@@ -5,7 +5,7 @@ from alembic import op
 from zhiban.migrations.rules import protect
 
 revision = "0059"
-down_revision = "0056"
+down_revision = "0057"
 branch_labels = None
 depends_on = None
 
