@@ -50,6 +50,7 @@ def serve(descriptor: int, arguments: list[str]) -> None:
     gc.collect()
     gc.freeze()  # what is looked through for garbage would be copied for each worker
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers hear it themselves; we end with whoever started us
     with socket.socket(fileno=descriptor) as listener, selectors.DefaultSelector() as waiting:
         waiting.register(listener, selectors.EVENT_READ)
         waiting.register(sys.stdin, selectors.EVENT_READ)
@@ -63,6 +64,7 @@ def serve(descriptor: int, arguments: list[str]) -> None:
                 if os.fork() == 0:
                     listener.close()
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    signal.signal(signal.SIGINT, signal.default_int_handler)
                     connection.sendall(b"1")
                     become(descriptors, bytes(environment))
                     return
