@@ -6,6 +6,8 @@ stands in one entry of a small base stands in as many as there are copies.
 
 from __future__ import annotations
 
+import psycopg
+
 from material import Stand
 from zhiban.kit.db import Transaction
 
@@ -29,11 +31,18 @@ async def multiply(found: Stand, base_id: int, times: int) -> None:
     async with found.database.transaction(found.workspace) as tx:
         spans = {table: await _reserved(tx, table, times) for table in _TABLES}
         last = await tx.value("select max(id) from article where base_id = %(base)s", base=base_id)
-    for copy in range(1, times):
-        async with found.database.transaction(found.workspace) as tx:
-            await tx.lift_time_limit()
-            for table, moved in _MOVED.items():
-                await _copy(tx, table, {name: copy * spans[of] for name, of in moved.items()}, base_id, last, spans)
+    # The index of words is the same when it is made at once, and made in a tenth of the time.
+    async with await psycopg.AsyncConnection.connect(found.owner, autocommit=True) as owner:
+        row = await (await owner.execute("select pg_get_indexdef('ix_chunk_index_keys'::regclass)")).fetchone()
+        assert row is not None
+        await owner.execute("drop index ix_chunk_index_keys")
+        for copy in range(1, times):
+            async with found.database.transaction(found.workspace) as tx:
+                await tx.lift_time_limit()
+                for table, moved in _MOVED.items():
+                    await _copy(tx, table, {name: copy * spans[of] for name, of in moved.items()}, base_id, last, spans)
+        await owner.execute("set maintenance_work_mem = '1GB'")
+        await owner.execute(row[0])
     async with found.database.transaction(found.workspace) as tx:
         await tx.lift_time_limit()
         await tx.run(
