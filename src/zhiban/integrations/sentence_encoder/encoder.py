@@ -25,7 +25,7 @@ from zhiban.kit.memory import return_free_memory
 from zhiban.ports import ModelUnavailable
 
 if TYPE_CHECKING:
-    from zhiban.integrations.sentence_model import SentenceModel
+    from zhiban.integrations.sentence_encoder.model import SentenceModel
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ def _model() -> SentenceModel:
     try:
         from threadpoolctl import ThreadpoolController
 
-        from zhiban.integrations.sentence_model import SentenceModel
+        from zhiban.integrations.sentence_encoder.model import SentenceModel
 
         model = SentenceModel()
         model.encode(["好"])
