@@ -80,7 +80,9 @@ def become(descriptors: list[int], environment: bytes) -> None:
         os.dup2(one, number)
         os.close(one)
     os.environb.clear()
-    os.environb.update(one.split(b"=", 1) for one in environment.split(b"\0"))
+    for variable in environment.split(b"\0"):
+        name, _, value = variable.partition(b"=")
+        os.environb[name] = value
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
