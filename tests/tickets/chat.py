@@ -71,7 +71,7 @@ class Chat:
     async def snapshot(self, tx: Transaction) -> ConversationSnapshot:
         """The conversation as its worker loads it."""
         await work_state.take(tx, self.conversation_id, process=1, now=self.clock.now())
-        loaded = _loaded(await tx.rows(_LOAD, id=self.conversation_id, process=1))
+        loaded = _loaded(await tx.records(_LOAD, id=self.conversation_id, process=1))
         assert loaded is not None
         return ConversationSnapshot(
             workspace_id=self.workspace_id,
