@@ -6,15 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, cast
 
-import yaml
-
 from zhiban.automation.actions import FLOW_ACTIONS
 from zhiban.automation.flow_definition import FlowDefinition, FlowInFile, load_flow
 from zhiban.automation.flow_queries import FlowRow
 from zhiban.automation.flow_steps import STEPS
 from zhiban.automation.rule_files import BadRuleFile, with_ids, with_names
 from zhiban.automation.wording import Names
-from zhiban.kit.yaml_files import plain_values
+from zhiban.kit.yaml_files import as_yaml, plain_values
 
 _MORE = ("minutes", "when_silent", "when_cancelled")
 _KEYS = ("name", "enabled", "ask", "then", *_MORE)
@@ -23,10 +21,7 @@ _KNOWN = ", ".join(_KEYS)
 
 def to_yaml(flows: Iterable[FlowRow], names: Names) -> str:
     """The flows, as `from_yaml` reads them."""
-    written: str = yaml.safe_dump(
-        [_told(flow, names) for flow in flows], allow_unicode=True, sort_keys=False, width=1000
-    )
-    return written
+    return as_yaml([_told(flow, names) for flow in flows])
 
 
 def _told(flow: FlowRow, names: Names) -> dict[str, Any]:

@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, cast
 
-import yaml
-
 from zhiban.automation.actions import ACTIONS
 from zhiban.automation.conditions import CONDITIONS, ConditionGroup
 from zhiban.automation.definition import RuleInFile, load_definition
 from zhiban.automation.models import RuleRow
 from zhiban.automation.wording import Names
 from zhiban.kit.errors import Conflict
-from zhiban.kit.yaml_files import plain_values
+from zhiban.kit.yaml_files import as_yaml, plain_values
 
 _NAMED = {"agent": "agents", "agents": "agents", "team": "teams", "teams": "teams", "labels": "labels",
           "inboxes": "inboxes", "flow": "flows"}  # fmt: skip
@@ -26,9 +24,7 @@ class BadRuleFile(Conflict):
 
 def to_yaml(rules: Iterable[RuleRow], names: Names) -> str:
     """The rules in their order, as `from_yaml` reads them."""
-    told = [_told(rule, names) for rule in rules]
-    written: str = yaml.safe_dump(told, allow_unicode=True, sort_keys=False, width=1000)
-    return written
+    return as_yaml([_told(rule, names) for rule in rules])
 
 
 def _told(rule: RuleRow, names: Names) -> dict[str, Any]:

@@ -6,12 +6,10 @@ import csv
 import io
 from collections.abc import Iterable
 
-import yaml
-
 from zhiban.conversations.snippets import Snippet, SnippetInFile
 from zhiban.kit.errors import Conflict
 from zhiban.kit.spreadsheets import csv_text, unguard
-from zhiban.kit.yaml_files import LONGEST, plain_values
+from zhiban.kit.yaml_files import LONGEST, as_yaml, plain_values
 
 COLUMNS = ("name", "text")
 
@@ -23,9 +21,7 @@ class BadSnippetFile(Conflict):
 def written(snippets: Iterable[Snippet], *, as_csv: bool) -> str:
     """The snippets as `read` reads them."""
     if not as_csv:
-        told = [{"name": one.name, "text": one.text} for one in snippets]
-        text: str = yaml.safe_dump(told, allow_unicode=True, sort_keys=False, width=1000)
-        return text
+        return as_yaml([{"name": one.name, "text": one.text} for one in snippets])
     return csv_text((COLUMNS, *((one.name, one.text) for one in snippets)), line_end="\n")
 
 

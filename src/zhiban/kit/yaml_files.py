@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from zhiban.kit.errors import Conflict
 
 LONGEST = 200_000  # characters
@@ -18,6 +16,8 @@ class BadYaml(Conflict):
 
 def plain_values(text: str) -> Any:
     """What the text says, without any types but YAML's own. Raises BadYaml."""
+    import yaml  # a megabyte, for the few who bring a file
+
     if len(text) > LONGEST:
         raise BadYaml(f"Such a file has at most {LONGEST} characters.")
     try:
@@ -32,3 +32,11 @@ def plain_values(text: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise BadYaml(f"This is not YAML: {str(error)[:200]}") from None
+
+
+def as_yaml(values: Any) -> str:
+    """The same the other way, in the order of the values and in their own letters."""
+    import yaml
+
+    text: str = yaml.safe_dump(values, allow_unicode=True, sort_keys=False, width=1000)
+    return text
