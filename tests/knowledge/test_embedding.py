@@ -462,3 +462,13 @@ async def test_what_cannot_be_read_fails_alone() -> None:
     found = await asyncio.gather(*(embedder.embed([text], purpose="query") for text in texts), return_exceptions=True)
     assert [isinstance(answer, Exception) for answer in found] == [False, True, False, False]
     assert await embedder.embed(["退款"], purpose="query") == [pytest.approx(found[0][0], abs=1e-5)]
+
+
+async def test_the_same_wording_is_asked_for_by_two_at_once() -> None:
+    """A large file holds one twice, and both halves of its wordings are embedded side by side."""
+    ahead = embedding_ahead.EmbeddedAhead(LetterEmbedder())
+    ahead.start(["退款", "发票"])
+    first, second = await asyncio.gather(ahead.vectors(["退款", "发票"]), ahead.vectors(["运费", "退款"]))
+    assert len(first) == len(second) == 2
+    assert second[1] == first[0]
+    await ahead.close()

@@ -43,13 +43,12 @@ class EmbeddedAhead:
         """One for each text, in order: made ahead, or now. Raises ModelUnavailable."""
         await asyncio.gather(*self._tasks)
         self._tasks = [task for task in self._tasks if not task.done()]
-        missing = [text for text in dict.fromkeys(texts) if text not in self._made]
+        # Taken at once: others who want the same text take nothing away while we wait.
+        found = {text: self._made.pop(text) for text in dict.fromkeys(texts) if text in self._made}
+        missing = [text for text in dict.fromkeys(texts) if text not in found]
         if missing:
-            self._made |= zip(missing, await passage_vectors(self._embedder, missing), strict=True)
-        found = [self._made[text] for text in texts]
-        for text in texts:
-            self._made.pop(text, None)
-        return found
+            found |= zip(missing, await passage_vectors(self._embedder, missing), strict=True)
+        return [found[text] for text in texts]
 
     async def _go_on(self) -> None:
         while self._waiting:
