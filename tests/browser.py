@@ -24,9 +24,17 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# What the tests bring about themselves: networks cut off, pages that are not there.
+# What the tests bring about themselves: networks cut off, pages that are not there, a sound before the first touch.
 PATIENCE = 30_000  # milliseconds: only a test that fails waits so long
-EXPECTED = ("EventSource", "net::ERR_", "Failed to fetch", "status of 401", "status of 404", "status of 409")
+EXPECTED = (
+    "EventSource",
+    "net::ERR_",
+    "Failed to fetch",
+    "status of 401",
+    "status of 404",
+    "status of 409",
+    "AudioContext",
+)
 
 Visit = Callable[..., Awaitable["Page"]]
 

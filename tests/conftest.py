@@ -41,6 +41,8 @@ settings.register_profile("thorough", max_examples=300, **_ANY_MACHINE)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "zhiban"))
 
 TEMPLATE = "zhiban_template"
+FAILURES = Path(__file__).parent.parent / ".pytest_cache" / "failures.txt"
+LOG = 600  # characters of a failure's words
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 FAST |= {"wal_level": "minimal", "max_wal_senders": "0"}
 if sys.platform in ("linux", "darwin"):  # the kernel copies the files of a template: a fifth of the processor time
@@ -71,6 +73,19 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Leave in a file what failed, in a few lines each: the whole of it can be longer than a log may be."""
+    failed = [one for kind in ("failed", "error") for one in terminalreporter.stats.get(kind, ())]
+    said = [f"{one.nodeid}: {_why(one)}\n{one.caplog[-LOG:]}" for one in failed[:20]]
+    FAILURES.parent.mkdir(exist_ok=True)
+    FAILURES.write_text("\n".join(said))
+
+
+def _why(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return f"{crash.path}:{crash.lineno}: {crash.message[:LOG]}" if crash else report.longreprtext[-LOG:]
 
 
 @pytest.fixture(scope="session", autouse=True)

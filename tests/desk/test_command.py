@@ -148,6 +148,7 @@ async def test_everything_by_keys_alone(site: Site, enter: Visit) -> None:
     await expect(page.locator("#compose-note")).to_be_focused()
     await do(page, "@沈嘉", "沈嘉宁")
     await expect(page.locator("#thread-name")).to_have_text("沈嘉宁")
+    await expect(page.locator("html[data-ready]")).to_be_attached()  # it was opened anew
     await do(page, "解决", "解决")
     await expect(page.locator("#toasts")).to_contain_text("已解决")
     await do(page, "深色", "深色外观")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -51,8 +52,17 @@ async def demo(urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[str]:
                 app.database, workspace_id, "default", [tmp_path / "shop.md"], now=SystemClock().now()
             )
             wecom.configure(f"{url}/wecom/callback")
+            # From now on nothing is fetched that no callback announced: the first poll may have to be tried again.
+            async with asyncio.timeout(30):
+                while not await _polled(app, workspace_id):  # noqa: ASYNC110 - the poller does it
+                    await asyncio.sleep(0.05)
             yield url
             front.leave()
+
+
+async def _polled(app: App, workspace_id: int) -> bool:
+    async with app.database.transaction(workspace_id) as tx:
+        return bool(await tx.value("select exists (select from pull_state where pulled_at is not null)"))
 
 
 async def say(page: Page, text: str) -> None:

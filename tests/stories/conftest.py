@@ -220,17 +220,26 @@ async def running_shop(
     async with wecom, served(asgi.application(wecom)) as wecom_url:
         if before is not None:
             before(wecom)
-        app = App.build(settings_for(folder, wecom_url, **more), urls, clock=clock)
-        app.start_workers()
-        async with served(application(app)) as url:
-            workspace_id = (await app.database.workspaces())[0]
-            shop = folder / "shop.md"
-            shop.write_text(SHOP)
-            async with app.database.page_transaction(workspace_id) as session:
-                await knowledge.ensure_base(session, "default", "知识库")
-            await knowledge.import_paths(app.database, workspace_id, "default", [shop], now=SystemClock().now())
-            wecom.configure(f"{url}/wecom/callback")
-            yield Shop(app, wecom, url, workspace_id)
+        async with opened_shop(urls, folder, wecom, wecom_url, clock=clock, **more) as found:
+            yield found
+
+
+@asynccontextmanager
+async def opened_shop(
+    urls: DatabaseUrls, folder: Path, wecom: WeComSimulator, wecom_url: str, *, clock: Clock | None = None, **more: Any
+) -> AsyncIterator[Shop]:
+    """A shop that is open at a WeCom that was there before and stays when the shop closes."""
+    app = App.build(settings_for(folder, wecom_url, **more), urls, clock=clock)
+    app.start_workers()
+    async with served(application(app)) as url:
+        workspace_id = (await app.database.workspaces())[0]
+        shop = folder / "shop.md"
+        shop.write_text(SHOP)
+        async with app.database.page_transaction(workspace_id) as session:
+            await knowledge.ensure_base(session, "default", "知识库")
+        await knowledge.import_paths(app.database, workspace_id, "default", [shop], now=SystemClock().now())
+        wecom.configure(f"{url}/wecom/callback")
+        yield Shop(app, wecom, url, workspace_id)
 
 
 @asynccontextmanager

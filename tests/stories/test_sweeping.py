@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import psycopg
-from tests.stories.conftest import Shop, running_shop, until
+from tests.stories.conftest import Shop, opened_shop, running_shop, until
 
 from zhiban.desk.checks import Checks, NoticeSetup
 from zhiban.desk.pages.health import read_health
 from zhiban.kit.i18n import Texts
 from zhiban.postgres.provisioning import DatabaseUrls
+from zhiban.testing.serving import served
+from zhiban.testing.wecom import WeComSimulator, asgi
 
 LI = "wmLIXIAO"
 LOST = """
@@ -66,6 +68,24 @@ async def test_a_lost_doorbell_is_made_up_for_by_the_safety_poll(shop: Shop) -> 
         await tx.run("update pull_state set pulled_at = now() - interval '6 minutes'")
     answer = (await shop.wecom.until_sent(LI, 2))[-1]
     assert "电子发票" in answer.text
+
+
+async def test_what_was_said_while_the_server_was_down_is_answered_when_it_starts(
+    urls: DatabaseUrls, tmp_path: Path
+) -> None:
+    """Nobody rings again: the doorbells went to a server that was not there."""
+    wecom = WeComSimulator()
+    async with wecom, served(asgi.application(wecom)) as address:
+        async with opened_shop(urls, tmp_path, wecom, address) as shop:
+            await shop.says(LI, "怎么申请退款？")
+            await shop.idle()
+            async with shop.work() as tx:
+                await tx.run("update pull_state set pulled_at = now() - interval '20 seconds'")
+        wecom.callbacks.silent = True
+        wecom.contact_says(LI, "可以开发票吗？")
+        async with opened_shop(urls, tmp_path, wecom, address):
+            answer = (await wecom.until_sent(LI, 2))[-1]
+            assert "电子发票" in answer.text
 
 
 async def test_a_poisonous_delivery_becomes_a_dead_letter_and_blocks_nobody(urls: DatabaseUrls, tmp_path: Path) -> None:

@@ -111,6 +111,12 @@ async def test_a_renewed_secret_and_its_former_one_are_taken_for_a_day(site: Git
     hooks = site.github.hooks
     address, calls = hooks.hooks.pop(0).url, 0
 
+    async def compared() -> bool:
+        return await site.count("select count(*) from repository where synced_at is not null") == 1
+
+    # The first comparison with the repository tells of nothing: what it found before its webhook would not be told.
+    await eventually(compared)
+
     async def status(secret: str) -> int:
         """What is answered to a call that is signed with this secret."""
         nonlocal calls

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 MEASURED_SECONDS = 5.0
 QUIET = timedelta(seconds=3)  # how long a row may wait before it counts as lost
+UNHEARD = timedelta(seconds=5)  # vendors call again for about so long when nobody answers
 
 # The advisory lock of a living process stands in pg_locks; whoever is not there is dead and holds nothing.
 _FREE_DEAD_POLLS = f"""
@@ -108,26 +109,29 @@ class Recovery:
         }
 
     async def start(self) -> None:
-        """Look once before anybody is woken, and measure from then on."""
-        await self.run_once()
+        """Look once before anybody is woken, and measure from then on.
+
+        When no other process was there to hear doorbells, every account that was not polled just now is polled.
+        """
+        await self.run_once(unpolled=SAFETY_POLL if self._pubsub.peers else UNHEARD)
         self._rounds.start()
 
     async def close(self) -> None:
         await self._rounds.close()
 
-    async def run_once(self) -> None:
-        """Take up everything that nobody works on, in every workspace."""
+    async def run_once(self, *, unpolled: timedelta = SAFETY_POLL) -> None:
+        """Take up everything that nobody works on, in every workspace, with accounts `unpolled` for so long."""
         await self.revive_jobs()
         for workspace_id in await self._database.workspaces():
-            await self.run_workspace(workspace_id)
+            await self.run_workspace(workspace_id, unpolled=unpolled)
 
     async def revive_jobs(self, _workspace_id: int = NO_WORKSPACE) -> None:
         """Queue again the jobs of workers that are dead, of all workspaces."""
         async with self._database.transaction(NO_WORKSPACE) as tx:
             await revive(tx)
 
-    async def run_workspace(self, workspace_id: int) -> None:
-        """Take up everything that nobody works on in this workspace."""
+    async def run_workspace(self, workspace_id: int, *, unpolled: timedelta = SAFETY_POLL) -> None:
+        """Take up everything that nobody works on in this workspace, with accounts `unpolled` for so long."""
         now = self._clock.now()
         quiet = now - QUIET
         async with self._database.transaction(workspace_id) as tx:
@@ -138,7 +142,7 @@ class Recovery:
             lost = await work_state.unattended(tx, now=now, quiet=quiet)
             doorbells = await tx.values(_LOST_DOORBELLS, quiet=quiet, now=now)
             doorbells += await tx.values(
-                f"select i.id {_SAFETY}", kinds=self._polled_kinds, stale=now - SAFETY_POLL, now=now
+                f"select i.id {_SAFETY}", kinds=self._polled_kinds, stale=now - unpolled, now=now
             )
             without_inbox = await tx.rows(_DELIVERIES_WITHOUT_INBOX, quiet=quiet)
             unread = await tx.rows(_LOST_DELIVERIES, quiet=quiet)
