@@ -134,22 +134,6 @@ async def test_a_role_that_could_rewrite_facts_is_named(theirs: Theirs, tmp_path
     assert (await _told_of_facts(tmp_path, proper))["level"] == "ok"
 
 
-async def test_inboxes_of_bases_that_were_removed_answer_from_the_default_one(theirs: Theirs) -> None:
-    urls = await provision_external(await theirs.make("dangling"))
-    await migrate(urls, to="0050")
-    await theirs.run(
-        "insert into workspace (slug, name) values ('ours', '青禾商店')",
-        "insert into connection (workspace_id, public_id, vendor, name, secrets) values (1, 'a', 'memory', 'a', '')",
-        "insert into knowledge_base (workspace_id, slug, name, recipe) values (1, 'kept', '在', 1)",
-        "insert into inbox (workspace_id, public_id, connection_id, kind, external_id, name, base_id) "
-        "values (1, 'a', 1, 'memory', 'a', '一', 1), (1, 'b', 1, 'memory', 'b', '二', 99)",
-        database="dangling",
-    )
-    await migrate(urls)
-    async with Database(urls.app, work_size=2) as database, database.transaction(1) as tx:
-        assert await tx.values("select base_id from inbox order by id") == [1, None]
-
-
 async def test_it_may_be_provisioned_at_every_start_and_by_several_at_once(theirs: Theirs) -> None:
     url = await theirs.make("again")
     found = await asyncio.gather(*(provision_external(url) for _ in range(3)))

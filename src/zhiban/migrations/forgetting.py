@@ -1,8 +1,4 @@
-"""The ways in which facts of the log are deleted and words in them blanked, as retention needs them by now."""
-
-# `earlier_id`: the last message that this run has looked at, of conversations that go on. `doubted_at`: since when the
-# clock is further ahead than it should be.
-PROGRESS = "alter table retention add column earlier_id bigint not null default 0, add column doubted_at timestamptz"
+"""The only ways in which facts of the log are deleted and words in them blanked."""
 
 # The owner's right to delete facts, lent for what the workspace has chosen and for nothing else: old enough by the
 # clock of the database, too, and at least 30 days old whatever is chosen; counted by reports, whose sums stay; of no
@@ -10,7 +6,7 @@ PROGRESS = "alter table retention add column earlier_id bigint not null default 
 # newest. Of a conversation's assignments the newest to each of the last two agents stay, so that whoever comes back can
 # go to who had it last. `looked_to` null: nothing older is left behind `after`.
 FORGET_EVENTS = """
-create or replace function forget_events(after bigint, most integer, reading timestamptz,
+create function forget_events(after bigint, most integer, reading timestamptz,
   out looked_to bigint, out forgotten integer) language plpgsql security definer set search_path = public, pg_temp as $$
 declare
   ours bigint := app_workspace();
@@ -48,6 +44,17 @@ begin
   if old_ones = 0 then
     looked_to := null;
   end if;
+end $$;
+revoke execute on function forget_events(bigint, integer, timestamptz) from public;
+do $$
+declare other record;
+begin
+  for other in
+    select distinct grantee::regrole::text as name from pg_class, aclexplode(relacl)
+    where oid = 'event'::regclass and grantee <> relowner and grantee <> 0
+  loop
+    execute format('grant execute on function forget_events(bigint, integer, timestamptz) to %s', other.name);
+  end loop;
 end $$;
 """
 

@@ -35,11 +35,17 @@ create table report_inbox (
   workspace_id bigint not null, inbox_id bigint not null, hours jsonb not null,
   constraint pk_report_inbox primary key (workspace_id, inbox_id));
 
+-- Business hours of teams, likewise; null: those of the inbox.
+create table report_team (
+  workspace_id bigint not null, team_id bigint not null, hours jsonb,
+  constraint pk_report_team primary key (workspace_id, team_id));
+
 -- Events up to `counted_to` are in the sums, and none up to `settled_to` can turn up any more: every transaction that
 -- was running when `settling_to` was read has to end first. `recipe` is the counter's; another one counts anew.
+-- Facts up to `trimmed_to` may be gone: nothing can be counted anew from the log.
 create table report_progress (
   workspace_id bigint not null, recipe integer not null,
-  counted_to bigint not null default 0, counted_at timestamptz,
+  counted_to bigint not null default 0, counted_at timestamptz, trimmed_to bigint not null default 0,
   settled_to bigint not null default 0,
   settling_to bigint not null default 0, settling_xid xid8, settling_since timestamptz,
   constraint pk_report_progress primary key (workspace_id)) with (fillfactor = 50);
@@ -51,5 +57,6 @@ TABLES = [
     "report_conversation",
     "report_agent",
     "report_inbox",
+    "report_team",
     "report_progress",
 ]

@@ -2,10 +2,12 @@
 
 SINGLE_SIGN_ON = """
 -- The secret is sealed. `joins_as`: what strangers with an address of `domains` become; null: nobody joins.
+-- `joins_inboxes`: null is every inbox, those to come included, as in agent.inbox_ids.
 create table sign_in_provider (
   workspace_id bigint not null, id bigint generated always as identity,
   kind text not null, name text not null, issuer text not null default '', client_id text not null default '',
-  secret bytea, links_by_email boolean not null default false, joins_as text, domains text[] not null default '{}',
+  secret bytea, links_by_email boolean not null default false, joins_as text,
+  joins_inboxes bigint[] default '{}', domains text[] not null default '{}',
   connection_id bigint, vendor text, created_at timestamptz not null, removed_at timestamptz,
   constraint pk_sign_in_provider primary key (workspace_id, id),
   constraint fk_sign_in_provider_connection_id foreign key (workspace_id, connection_id) references connection,

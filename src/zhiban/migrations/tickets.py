@@ -1,7 +1,8 @@
 """The tables of tickets."""
 
 # `inbox_id`: whose agents see it, null for all. `requester` is what they were called when they asked. What was said is
-# in `ticket_message` as it stood then; what is recalled later is emptied there.
+# in `ticket_message` as it stood then; what is recalled later is emptied there. What was put to it later (`joined`)
+# stays inside: its issue has only what it was opened with. `forgotten_at`: when what it said was deleted.
 TICKETS = """
 create table ticket (
   workspace_id bigint not null, id bigint generated always as identity,
@@ -12,6 +13,7 @@ create table ticket (
   repository_id bigint, issue_id bigint, tracker_state text not null default '', problem text not null default '',
   dropped_labels text[] not null default '{}', dropped_assignees text[] not null default '{}',
   client_key text not null, created_at timestamptz not null, changed_at timestamptz not null, done_at timestamptz,
+  forgotten_at timestamptz,
   constraint pk_ticket primary key (workspace_id, id),
   constraint uq_ticket_number unique (workspace_id, number),
   constraint uq_ticket_client_key unique (workspace_id, client_key),
@@ -31,27 +33,33 @@ create table ticket_message (
   workspace_id bigint not null, ticket_id bigint not null, message_id bigint not null,
   conversation_id bigint not null, contact_id bigint, speaker text not null, name text not null, alias text not null,
   sent_at timestamptz not null, text text not null, quoted_name text not null default '',
-  quoted text not null default '', recalled_at timestamptz,
+  quoted text not null default '', joined boolean not null default false, recalled_at timestamptz,
   constraint pk_ticket_message primary key (workspace_id, ticket_id, message_id),
   constraint fk_ticket_message_ticket_id foreign key (workspace_id, ticket_id) references ticket on delete cascade);
 create index ix_ticket_message_message_id on ticket_message (workspace_id, message_id);
 
--- What somebody asked for in a chat, until they say yes. `lines` as in ticket_message; `locale` answers in their words.
+-- What somebody asked for in a chat, or a colleague picked at the desk (`agent_id`), until they say yes. `lines` as in
+-- ticket_message; `locale` answers in their words; `assignees` are logins at the tracker.
 create table ticket_draft (
   workspace_id bigint not null, id bigint generated always as identity,
-  conversation_id bigint not null, requester_contact_id bigint not null, requester text not null,
+  conversation_id bigint not null, requester_contact_id bigint, agent_id bigint, requester text not null,
   requester_ref text not null default '', message_id bigint not null, preview_message_id bigint,
   lines jsonb not null, title text not null, summary text not null default '', note text not null default '',
-  priority smallint not null default 0, owner_id bigint, labels bigint[] not null default '{}', repository_id bigint,
+  priority smallint not null default 0, owner_id bigint, due_at timestamptz, labels bigint[] not null default '{}',
+  repository_id bigint, assignees text[] not null default '{}',
   locale text not null default 'zh', state text not null default 'open', ticket_id bigint, client_key text not null,
   created_at timestamptz not null, expires_at timestamptz not null, ended_at timestamptz,
   constraint pk_ticket_draft primary key (workspace_id, id),
   constraint uq_ticket_draft_client_key unique (workspace_id, client_key),
+  constraint fk_ticket_draft_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade,
+  constraint ck_ticket_draft_requester check ((requester_contact_id is null) <> (agent_id is null)),
   constraint fk_ticket_draft_conversation_id foreign key (workspace_id, conversation_id) references conversation
     on delete cascade,
   constraint ck_ticket_draft_state check (state in ('open', 'filed', 'joined', 'cancelled', 'replaced', 'expired')));
 create unique index uq_ticket_draft_open on ticket_draft (workspace_id, conversation_id, requester_contact_id)
   where state = 'open';
+create unique index uq_ticket_draft_open_at_desk on ticket_draft (workspace_id, conversation_id, agent_id)
+  where state = 'open' and agent_id is not null;
 create index ix_ticket_draft_expires_at on ticket_draft (workspace_id, expires_at) where state = 'open';
 
 create table ticket_conversation (
@@ -81,31 +89,9 @@ create table ticket_watcher (
   constraint fk_ticket_watcher_ticket_id foreign key (workspace_id, ticket_id) references ticket on delete cascade,
   constraint fk_ticket_watcher_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
 
-alter table notification alter column conversation_id drop not null, add column ticket_id bigint,
-  add constraint fk_notification_ticket_id foreign key (workspace_id, ticket_id) references ticket on delete cascade,
-  add constraint ck_notification_about check (conversation_id is not null or ticket_id is not null);
-
 -- What a ticket went through is read from the log.
 create index ix_event_ticket_id on event (workspace_id, ((data ->> 'ticket_id')::bigint), id)
   where data ? 'ticket_id';
-"""
-TABLES = (
-    "ticket",
-    "ticket_message",
-    "ticket_draft",
-    "ticket_conversation",
-    "ticket_comment",
-    "ticket_watcher",
-)
-
-# Drafts that colleagues make of messages that they picked at the desk: theirs are not the chat's.
-DESK_DRAFTS = """
-alter table ticket_draft alter column requester_contact_id drop not null,
-  add column agent_id bigint, add column due_at timestamptz,
-  add constraint fk_ticket_draft_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade,
-  add constraint ck_ticket_draft_requester check ((requester_contact_id is null) <> (agent_id is null));
-create unique index uq_ticket_draft_open_at_desk on ticket_draft (workspace_id, conversation_id, agent_id)
-  where state = 'open' and agent_id is not null;
 """
 
 # How our people are reminded, and which owner has had the list of which day.
@@ -119,15 +105,13 @@ create table ticket_day_list (
   constraint fk_ticket_day_list_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
 """
 
-# When what a finished ticket said was deleted.
-FORGETTING = """
-alter table ticket add column forgotten_at timestamptz;
-alter table retention add column tickets_days int,
-  add constraint ck_retention_tickets_days check (tickets_days >= 30);
-"""
-
-# Whom a draft is assigned to at the tracker, by their logins there.
-DRAFT_ASSIGNEES = "alter table ticket_draft add column assignees text[] not null default '{}'"
-
-# What was put to a ticket later stays inside: its issue has only what it was opened with.
-JOINED = "alter table ticket_message add column joined boolean not null default false"
+TABLES = [
+    "ticket",
+    "ticket_message",
+    "ticket_draft",
+    "ticket_conversation",
+    "ticket_comment",
+    "ticket_watcher",
+    "ticket_reminders",
+    "ticket_day_list",
+]

@@ -1,10 +1,5 @@
 """The tables of trackers: repositories, the groups that hear of them, issues as we know them, calls on their way."""
 
-CONNECTIONS = """
-alter table connection add column part text not null default 'channel'
-  constraint ck_connection_part check (part in ('channel', 'tracker'));
-"""
-
 # `synced_at`: what changed at the tracker until then is known here. `alias`: what people may call it in a group.
 TRACKERS = """
 create table repository (
@@ -41,7 +36,13 @@ create table issue (
   constraint uq_issue_number unique (workspace_id, repository_id, number),
   constraint fk_issue_repository_id foreign key (workspace_id, repository_id) references repository,
   constraint ck_issue_state check (state in ('open', 'closed')));
-create index ix_issue_terms on issue using gin (terms) where removed_at is null and not is_change;
+
+-- A term together with its repository: else what is frequent in one repository is read for all the others.
+create function issue_keys(repository bigint, terms int[]) returns bigint[]
+  language sql immutable parallel safe as $$
+  select coalesce(array_agg((repository << 32) | (term::bigint & 4294967295)), '{}') from unnest(terms) as t (term) $$;
+create index ix_issue_keys on issue using gin (issue_keys(repository_id, terms))
+  where removed_at is null and not is_change;
 
 create table issue_comment (
   workspace_id bigint not null, id bigint generated always as identity,
@@ -54,25 +55,26 @@ create table issue_comment (
 
 -- What we write to trackers. `key` stands in the text at the tracker, `client_key` is the caller's: nothing is asked
 -- for twice. `tried_at`: when an attempt began of which nobody knows what came of it. `message_id` names what it says.
+-- `login_id`: it is written under that account of a member.
 create table tracker_call (
   workspace_id bigint not null, id bigint generated always as identity,
   connection_id bigint not null, repository_id bigint not null, kind text not null, key text not null,
   client_key text not null, ticket_id bigint, number int, message_id bigint, content jsonb not null,
   state text not null default 'queued', actor_kind text not null, actor_id bigint, actor_ref text,
   attempts int not null default 0, tried_at timestamptz, retry_at timestamptz,
-  leased_by bigint, lease_until timestamptz,
+  leased_by bigint, lease_expires_at timestamptz, begun_at timestamptz, login_id bigint,
   issue_id bigint, comment_id bigint, problem text, created_at timestamptz not null, settled_at timestamptz,
   constraint pk_tracker_call primary key (workspace_id, id),
   constraint uq_tracker_call_key unique (workspace_id, key),
   constraint uq_tracker_call_client_key unique (workspace_id, client_key),
   constraint fk_tracker_call_repository_id foreign key (workspace_id, repository_id) references repository,
-  constraint ck_tracker_call_kind check (kind in ('open', 'comment', 'change')),
+  constraint ck_tracker_call_kind check (kind in ('open', 'comment', 'change', 'react')),
   constraint ck_tracker_call_state check (state in ('queued', 'done', 'refused'))) with (fillfactor = 70);
 create index ix_tracker_call_queued on tracker_call (workspace_id, connection_id, id) where state = 'queued';
+create index ix_tracker_call_issue_id on tracker_call (workspace_id, issue_id) where issue_id is not null;
 create index ix_tracker_call_ticket_id on tracker_call (workspace_id, ticket_id) where ticket_id is not null;
 create index ix_tracker_call_comment_id on tracker_call (workspace_id, comment_id) where comment_id is not null;
 """
-TABLES = ("repository", "repository_link", "issue", "issue_comment", "tracker_call")
 
 # What groups are to hear, or have heard: `due_at` gathers what happens within a minute, `listed` waits for a list.
 GROUP_NEWS = """
@@ -88,6 +90,7 @@ create table group_news (
     on delete cascade);
 create index ix_group_news_due_at on group_news (workspace_id, due_at) where told_at is null;
 create index ix_group_news_issue_id on group_news (workspace_id, conversation_id, issue_id);
+create index ix_group_news_message_id on group_news (workspace_id, message_id) where message_id is not null;
 """
 
 # Which issues a message of ours tells of, besides those in group_news: who quotes it means them. `card_reply` is what
@@ -99,7 +102,6 @@ create table issue_card (
   constraint fk_issue_card_issue_id foreign key (workspace_id, issue_id) references issue on delete cascade,
   constraint fk_issue_card_conversation_id foreign key (workspace_id, conversation_id) references conversation
     on delete cascade);
-create index ix_group_news_message_id on group_news (workspace_id, message_id) where message_id is not null;
 
 create table card_reply (
   workspace_id bigint not null, id bigint generated always as identity,
@@ -116,11 +118,7 @@ create table card_reply (
     on delete cascade);
 create index ix_card_reply_created_at on card_reply (workspace_id, conversation_id, created_at);
 create index ix_card_reply_issue_id on card_reply (workspace_id, issue_id, created_at);
-
-alter table tracker_call drop constraint ck_tracker_call_kind,
-  add constraint ck_tracker_call_kind check (kind in ('open', 'comment', 'change', 'react'));
 """
-CARD_TABLES = ("issue_card", "card_reply")
 
 # Issues of which nothing is mirrored for a while, because too much was.
 MIRROR_PAUSES = """
@@ -131,18 +129,8 @@ create table mirror_pause (
   constraint fk_mirror_pause_issue_id foreign key (workspace_id, issue_id) references issue on delete cascade);
 """
 
-# A term together with its repository: else what is frequent in one repository is read for all the others.
-ISSUE_KEYS = """
-create function issue_keys(repository bigint, terms int[]) returns bigint[]
-  language sql immutable parallel safe as $$
-  select coalesce(array_agg((repository << 32) | (term::bigint & 4294967295)), '{}') from unnest(terms) as t (term) $$;
-drop index ix_issue_terms;
-create index ix_issue_keys on issue using gin (issue_keys(repository_id, terms))
-  where removed_at is null and not is_change;
-"""
-
 # Members who write under their own account at a tracker. `sealed` is the code that waits to be typed in, later the
-# tokens. `login_id` of a call: it is written under that account.
+# tokens.
 MEMBER_LOGINS = """
 create table member_login (
   workspace_id bigint not null, id bigint generated always as identity,
@@ -158,6 +146,17 @@ create table member_login (
 create unique index uq_member_login_bound on member_login (workspace_id, connection_id, contact_id)
   where state = 'bound';
 create index ix_member_login_contact_id on member_login (workspace_id, contact_id, created_at);
-
-alter table tracker_call add column login_id bigint;
 """
+
+TABLES = [
+    "repository",
+    "repository_link",
+    "issue",
+    "issue_comment",
+    "tracker_call",
+    "group_news",
+    "issue_card",
+    "card_reply",
+    "mirror_pause",
+    "member_login",
+]

@@ -50,8 +50,8 @@ def upgrade(dsn: str, to: str) -> tuple[str | None, str | None]:
                 command.upgrade(config, to)
             except CommandError as error:
                 raise Misconfigured(
-                    "The database was made by a newer version of Zhiban. Install that version, "
-                    "or restore a backup of this one."
+                    "The database was made by a newer version of Zhiban, or by one from before the first release. "
+                    "Install that version, or restore a backup of this one."
                 ) from error
             connection.commit()
         connection.exec_driver_sql(f"select pg_advisory_unlock({LOCK})")

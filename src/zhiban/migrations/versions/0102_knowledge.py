@@ -4,8 +4,8 @@ from alembic import op
 
 from zhiban.migrations.rules import protect
 
-revision = "0002"
-down_revision = "0001"
+revision = "0102"
+down_revision = "0101"
 branch_labels = None
 depends_on = None
 
@@ -60,9 +60,11 @@ create index ix_knowledge_import_base_id on knowledge_import (workspace_id, base
 create table article (
   workspace_id bigint not null, id bigint generated always as identity, base_id bigint not null, source_id bigint,
   kind text not null, key text not null, title text not null, answer text, category text, digest bytea not null,
+  saved_from text not null, actor_kind text, actor_id bigint, actor_ref text,
   created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
   constraint pk_article primary key (workspace_id, id),
   constraint ck_article_kind check (kind in ('faq', 'document')),
+  constraint ck_article_saved_from check (saved_from in ('editor', 'import', 'gap', 'reply', 'restored')),
   constraint fk_article_base_id foreign key (workspace_id, base_id) references knowledge_base on delete cascade,
   constraint fk_article_source_id foreign key (workspace_id, source_id) references source on delete cascade);
 create index ix_article_base_id on article (workspace_id, base_id, id);
@@ -87,6 +89,31 @@ create table chunk (
   constraint fk_chunk_article_id foreign key (workspace_id, article_id) references article on delete cascade);
 create index ix_chunk_article_id on chunk (workspace_id, article_id);
 create index ix_chunk_base_id on chunk (workspace_id, base_id, id);
+"""
+
+# Each as it stood until the next save; what it says now is the article itself.
+VERSIONS = """
+create table article_version (
+  workspace_id bigint not null, id bigint generated always as identity, article_id bigint not null,
+  title text not null, answer text not null, category text, similar_questions text[] not null,
+  saved_from text not null, file text, actor_kind text, actor_id bigint, actor_ref text, saved_at timestamptz not null,
+  constraint pk_article_version primary key (workspace_id, id),
+  constraint fk_article_version_article_id foreign key (workspace_id, article_id) references article
+    on delete cascade);
+create index ix_article_version_article_id on article_version (workspace_id, article_id, id);
+"""
+
+# A reply is in the knowledge once: as the answer of an entry, or because its question was taught to one.
+KEPT = """
+create table kept_reply (
+  workspace_id bigint not null, message_id bigint not null, article_id bigint not null,
+  agent_id bigint, kept_at timestamptz not null,
+  constraint pk_kept_reply primary key (workspace_id, message_id),
+  constraint fk_kept_reply_message_id foreign key (workspace_id, message_id) references message on delete cascade,
+  constraint fk_kept_reply_article_id foreign key (workspace_id, article_id) references article on delete cascade,
+  constraint fk_kept_reply_agent_id foreign key (workspace_id, agent_id) references agent
+    on delete set null (agent_id));
+create index ix_kept_reply_article_id on kept_reply (workspace_id, article_id);
 """
 
 # What a search reads, apart from the texts. `keys` are the terms of the body, mixed with the base's id so that
@@ -297,12 +324,20 @@ alter policy workspace on chunk_index
   using (workspace_id + 0 = (select app_workspace())) with check (workspace_id = (select app_workspace()));
 """
 
+# The base that answers in an inbox; the default one where it names none.
+INBOXES = """
+alter table inbox add constraint fk_inbox_base_id foreign key (workspace_id, base_id) references knowledge_base
+  on delete set null (base_id);
+"""
+
 TABLES = [
     "knowledge_base",
     "synonym_group",
     "source",
     "knowledge_import",
     "article",
+    "article_version",
+    "kept_reply",
     "phrasing",
     "chunk",
     "chunk_index",
@@ -317,7 +352,7 @@ TABLES = [
 
 
 def upgrade() -> None:
-    for ddl in (BASES, ARTICLES, INDEX, VECTORS, EVIDENCE, GAPS, SEARCH):
+    for ddl in (BASES, INBOXES, ARTICLES, VERSIONS, KEPT, INDEX, VECTORS, EVIDENCE, GAPS, SEARCH):
         op.execute(ddl)
     protect(*TABLES)
     op.execute(POLICY)

@@ -5,8 +5,8 @@ from alembic import op
 from zhiban.migrations.rules import protect
 from zhiban.migrations.single_sign_on import SINGLE_SIGN_ON, TABLES
 
-revision = "0006"
-down_revision = "0005"
+revision = "0105"
+down_revision = "0104"
 branch_labels = None
 depends_on = None
 

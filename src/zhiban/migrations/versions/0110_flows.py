@@ -1,11 +1,11 @@
-"""Flows: guided dialogues, the versions of them that were begun, and their runs."""
+"""Flows: what asks contacts several questions, one after the other."""
 
 from alembic import op
 
 from zhiban.migrations.rules import protect
 
-revision = "0051"
-down_revision = "0050"
+revision = "0110"
+down_revision = "0109"
 branch_labels = None
 depends_on = None
 
@@ -41,8 +41,6 @@ create table flow_run (
 create index ix_flow_run_due_at on flow_run (workspace_id, due_at) where ended_at is null;
 create index ix_flow_run_flow_id on flow_run (workspace_id, flow_id, id);
 create index ix_flow_run_conversation_id on flow_run (workspace_id, conversation_id);
-
-alter table conversation add column flow_run_id bigint;
 """
 
 

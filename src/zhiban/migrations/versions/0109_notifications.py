@@ -1,12 +1,12 @@
-"""What single agents are told, and how each wants to hear of it."""
+"""What single agents are told."""
 
 from alembic import op
 
 from zhiban.migrations.notifications import NOTIFICATIONS, TABLES
 from zhiban.migrations.rules import protect
 
-revision = "0005"
-down_revision = "0004"
+revision = "0109"
+down_revision = "0108"
 branch_labels = None
 depends_on = None
 

@@ -1,12 +1,12 @@
-"""What reports are read from, made of the event log."""
+"""What reports are read from."""
 
 from alembic import op
 
 from zhiban.migrations.reports import REPORTS, TABLES
 from zhiban.migrations.rules import protect
 
-revision = "0004"
-down_revision = "0003"
+revision = "0104"
+down_revision = "0103"
 branch_labels = None
 depends_on = None
 
