@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
+from zoneinfo import available_timezones
 
 from zhiban.channels.business_hours import DAYS, Hours
 from zhiban.channels.policy import SURVEY_TEXT, Policy, PolicyMistake, Problem
@@ -35,7 +37,7 @@ _BESIDE = {
     "handoff": "handoff.text",
     "survey": "survey.text",
 }
-TIMEZONES = ("Asia/Shanghai", "Asia/Hong_Kong", "Asia/Taipei", "Asia/Singapore", "Asia/Tokyo", "Europe/London", "UTC")
+_TIMEZONES = ("Asia/Shanghai", "Asia/Hong_Kong", "Asia/Taipei", "Asia/Singapore", "Asia/Tokyo", "Europe/London", "UTC")
 _SEPARATORS = re.compile(r"[,，、;；\n]+")
 OPERATORS_ADDRESS = mark(
     "an address that names a host, such as mailto:// or json://, is set by the operator: zhiban inbox apply"
@@ -51,6 +53,13 @@ class Recipient:
 
     name: str
     kept: bool = True
+
+
+@cache
+def known_timezones() -> tuple[str, ...]:
+    """Those offered that this machine knows: all that it knows are looked up once, which takes it 20 ms."""
+    known = available_timezones()
+    return tuple(zone for zone in _TIMEZONES if zone in known)
 
 
 def of_policy(policy: Policy, addresses: Sequence[str]) -> dict[str, Any]:

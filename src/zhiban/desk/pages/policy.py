@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
@@ -21,7 +21,7 @@ from zhiban.conversations import labels
 from zhiban.desk import policy_form
 from zhiban.desk.page import known
 from zhiban.desk.pages.connections import HERE
-from zhiban.desk.policy_form import DAY_LABELS, TARGETS, TIMEZONES, Typed
+from zhiban.desk.policy_form import DAY_LABELS, TARGETS, Typed, known_timezones
 from zhiban.desk.policy_preview import SITUATIONS, WELCOME_HINTS, Situation, policy_preview
 from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
 from zhiban.kit.db import Transaction
@@ -153,7 +153,7 @@ async def _show(
         saved=saved,
         days=DAY_LABELS,
         targets=TARGETS,
-        zones=[zone for zone in TIMEZONES if zone in available_timezones()],
+        zones=known_timezones(),
         labels=await _labels(page, shown["auto_resolve.label"]),
         idle_text=IDLE_TEXT,
         away_text=AWAY_TEXT,

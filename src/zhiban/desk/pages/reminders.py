@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Annotated, Any
-from zoneinfo import available_timezones
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
@@ -16,7 +15,7 @@ from zhiban.conversations.access import access_conversation
 from zhiban.conversations.groups import group_names
 from zhiban.desk import policy_form
 from zhiban.desk.page import DeskPage
-from zhiban.desk.policy_form import DAY_LABELS, TIMEZONES, Typed
+from zhiban.desk.policy_form import DAY_LABELS, Typed, known_timezones
 from zhiban.desk.policy_preview import hours_preview
 from zhiban.desk.ticket_form import number_of
 from zhiban.kit.db import Transaction
@@ -61,7 +60,7 @@ class RemindersPage(DeskPage):
             shown=shown or of_reminders(chosen),
             groups=groups,
             days=DAY_LABELS,
-            zones=[zone for zone in TIMEZONES if zone in available_timezones()],
+            zones=known_timezones(),
             errors=errors or {},
             trouble=trouble,
             saved=saved,

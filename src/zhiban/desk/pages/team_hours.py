@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Annotated, Any
-from zoneinfo import available_timezones
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
@@ -14,7 +13,7 @@ from zhiban.channels.business_hours import Hours, has_hours
 from zhiban.channels.policy import PolicyMistake, parse_policy
 from zhiban.desk import policy_form
 from zhiban.desk.page import DeskPage, known
-from zhiban.desk.policy_form import DAY_LABELS, TIMEZONES, Typed
+from zhiban.desk.policy_form import DAY_LABELS, Typed, known_timezones
 from zhiban.desk.policy_preview import hours_preview
 from zhiban.people import teams
 from zhiban.people.auth import CurrentAgent
@@ -60,7 +59,7 @@ class TeamHoursPage(DeskPage):
             row=row,
             shown=shown or fields,
             days=DAY_LABELS,
-            zones=[zone for zone in TIMEZONES if zone in available_timezones()],
+            zones=known_timezones(),
             saved=saved,
             dropping=dropping,
             **self.preview(hours, errors or {}),
