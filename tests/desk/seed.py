@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from tests.passwords import quickly_hashed
 from tests.twin import WindowedChannel, open_inbox, opened
 from zhiban.conversations import replies, service
 from zhiban.conversations.labels import add_label
@@ -14,7 +15,6 @@ from zhiban.events import Actor
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.people.models import Role
-from zhiban.people.passwords import HashQueue
 from zhiban.people.service import add_agent
 from zhiban.ports import Limits
 from zhiban.testing.script import Script
@@ -69,21 +69,11 @@ async def new_workspace(database: Database, slug: str, name: str) -> int:
     return workspace
 
 
-_HASHED: list[str] = []
-
-
-async def _hashed_password() -> str:
-    """Hashed once: it is meant to take its time."""
-    if not _HASHED:
-        _HASHED.append(await HashQueue().hash(PASSWORD))
-    return _HASHED[0]
-
-
 async def create_seed(database: Database, clock: Clock, *, slug: str = SLUG) -> Seed:
     """青禾开源 on an ordinary afternoon: 林晓 has the desk open, the assistant works beside her."""
     workspace = await new_workspace(database, slug, "青禾开源")
     seed = Seed(database=database, clock=clock, workspace_id=workspace)
-    hashed = await _hashed_password()
+    hashed = quickly_hashed(PASSWORD)
     async with database.transaction(workspace) as tx:
         for name, mail in (("林晓", "linxiao"), ("陈默", "chenmo"), ("苏禾", "suhe")):
             role = Role.OWNER if mail == "linxiao" else Role.AGENT

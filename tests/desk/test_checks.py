@@ -6,16 +6,16 @@ import json
 
 from tests.desk.conftest import Site
 from tests.desk.seed import PASSWORD, new_workspace
+from tests.passwords import quickly_hashed
 from zhiban.desk.checks import NoticeSetup, findings
 from zhiban.kit.i18n import Texts
 from zhiban.people.models import Role
-from zhiban.people.passwords import HashQueue
 from zhiban.people.service import add_agent
 
 
 async def test_a_new_installation_says_what_keeps_it_from_working(site: Site) -> None:
     workspace = await new_workspace(site.seed.database, "fresh", "新店")
-    hashed = await HashQueue().hash(PASSWORD)
+    hashed = quickly_hashed(PASSWORD)
     async with site.seed.database.transaction(workspace) as tx:
         await add_agent(tx, email="first@qinghe.example", name="初", role=Role.OWNER, password_hash=hashed)
         silent = await findings(tx, NoticeSetup(), Texts("zh"))

@@ -15,6 +15,7 @@ import pytest
 
 from tests.desk.conftest import Client, Site
 from tests.desk.seed import create_seed, new_workspace
+from tests.passwords import quickly_hashed
 from tests.stories.conftest import until
 from zhiban.conversations.topics import CONVERSATION_CHANGED
 from zhiban.desk.sse_broker import OVERLAP, PACE_SECONDS
@@ -252,10 +253,9 @@ async def test_another_workspace_looks_like_nothing_at_all(site: Site) -> None:
 async def test_an_empty_desk_says_what_to_do(site: Site) -> None:
     workspace = await new_workspace(site.seed.database, "leer", "空")
     from zhiban.people.models import Role
-    from zhiban.people.passwords import HashQueue
     from zhiban.people.service import add_agent
 
-    hashed = await HashQueue().hash("correct horse battery")
+    hashed = quickly_hashed("correct horse battery")
     async with site.seed.database.transaction(workspace) as tx:
         await add_agent(tx, email="solo@qinghe.example", name="独孤", role=Role.OWNER, password_hash=hashed)
     agent = site.client()

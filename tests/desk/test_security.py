@@ -15,12 +15,12 @@ import psycopg
 import pytest
 
 from tests.desk.conftest import Site
+from tests.passwords import quickly_hashed
 from tests.stories.conftest import settings_for
 from zhiban.container import App
 from zhiban.knowledge.converters import convert
 from zhiban.main import application
 from zhiban.people.models import Role
-from zhiban.people.passwords import HashQueue
 from zhiban.people.service import add_agent
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.serving import served
@@ -35,7 +35,7 @@ async def _served(urls: DatabaseUrls, folder: Path, **more: str) -> AsyncIterato
     async with served(application(app)) as url:
         (workspace,) = await app.database.workspaces()
         async with app.database.transaction(workspace) as tx:
-            hashed = await HashQueue().hash(PASSWORD)
+            hashed = quickly_hashed(PASSWORD)
             await add_agent(tx, email="lin@example.test", name="林晓", role=Role.OWNER, password_hash=hashed)
         yield url
 

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import aiohttp
 import pytest
 from tests.browser import Visit
+from tests.passwords import quickly_hashed
 from tests.recordings import png, tone
 from tests.stories.conftest import Shop
 
@@ -23,7 +24,6 @@ from zhiban.kit.file_store import PostgresFileStore
 from zhiban.people import service as people
 from zhiban.people.auth import COOKIE
 from zhiban.people.models import Role
-from zhiban.people.passwords import HashQueue
 
 LI = "wmLIXIAO"
 PASSWORD = "correct horse battery"
@@ -53,7 +53,7 @@ async def at_desk(shop: Shop, *, locale: str = "zh") -> AsyncIterator[Desk]:
             email="chen@example.test",
             name="陈默",
             role=Role.AGENT,
-            password_hash=await HashQueue().hash(PASSWORD),
+            password_hash=quickly_hashed(PASSWORD),
         )
         await tx.run("update agent set locale = %(locale)s where id = %(id)s", locale=locale, id=agent)
     headers = {"origin": shop.url, "accept": "text/html"}
