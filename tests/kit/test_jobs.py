@@ -255,6 +255,26 @@ async def test_a_plan_runs_by_itself(urls: DatabaseUrls, db: Database, workspace
         await asyncio.wait_for(ran.wait(), 10)
 
 
+async def test_what_is_planned_is_enqueued_by_one_worker_of_a_process(
+    urls: DatabaseUrls, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran = asyncio.Queue[str]()
+
+    async def tidy() -> None:
+        ran.put_nowait("tidy")
+
+    async def count() -> None:
+        ran.put_nowait("count")
+
+    caplog.set_level("DEBUG", "procrastinate.periodic")
+    every_second = "* * * * * *"
+    plan = [Task(Job("tidy", cron=every_second), tidy), Task(Job("count", "slow", cron=every_second), count)]
+    async with working(urls, *plan):
+        done = [await asyncio.wait_for(ran.get(), 10) for _ in range(6)]
+    assert set(done) == {"tidy", "count"}
+    assert not [one.message for one in caplog.records if "already deferred" in one.message]
+
+
 async def test_workers_survive_the_loss_of_their_connections(
     urls: DatabaseUrls, db: Database, workspace: int, log: Log
 ) -> None:

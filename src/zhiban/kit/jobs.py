@@ -37,6 +37,7 @@ STALLED_SECONDS = 20.0
 GRACE_SECONDS = 5.0  # for jobs that run when the process stops
 # How many jobs of each queue run at once. "calls" wait for programs of strangers, which may take their time.
 QUEUES = {"quick": 10, "slow": 2, "calls": 3}
+SCHEDULING = "quick"  # the queue whose worker enqueues what is due by its `cron`
 
 _ENQUEUE = """
 insert into jobs.procrastinate_jobs (queue_name, task_name, queueing_lock, args, scheduled_at)
@@ -223,6 +224,10 @@ class Jobs:
         )
         self._app = procrastinate.App(connector=PsycopgConnector())
         self._app.job_manager = _Manager(self._app.connector)
+        # Each worker enqueues what the schedule of its app holds: one does it for all queues.
+        self._without_schedule = procrastinate.App(connector=self._app.connector)
+        self._without_schedule.job_manager = self._app.job_manager
+        self._without_schedule.tasks = self._app.tasks
         self._workers: list[asyncio.Task[None]] = []
         for task in tasks:
             self._register(task)
@@ -252,9 +257,10 @@ class Jobs:
 
     async def _supervise(self, queue: str, concurrency: int) -> None:
         # A failing side task ends Procrastinate's worker quietly, for instance when PostgreSQL restarts.
+        app = self._app if queue == SCHEDULING else self._without_schedule
         while True:
             try:
-                await self._app.run_worker_async(
+                await app.run_worker_async(
                     queues=[queue],
                     name=queue,
                     concurrency=concurrency,
