@@ -47,6 +47,9 @@ def serve(descriptor: int, arguments: list[str]) -> None:
 
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         pytest.main([*arguments, "--collect-only", "-qq", "-p", "no:cacheprovider", "-p", "no:xdist"])
+    from tests.preloading import preload
+
+    preload()
     gc.collect()
     gc.freeze()  # what is looked through for garbage would be copied for each worker
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
