@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from struct import unpack_from
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 
 from zhiban.knowledge.bm25 import Collection, product, sparse, sparse_weights, weights
 from zhiban.knowledge.corpus_stats import FILE, TermPriors, term_priors
-from zhiban.knowledge.tokenizer import TERM_LIMIT, Synonyms, characters_of_pair, counts, fold, terms
+from zhiban.knowledge.tokenizer import (
+    NO_SYNONYMS,
+    TERM_LIMIT,
+    Synonyms,
+    characters_of_pair,
+    counts,
+    fold,
+    length,
+    terms,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +89,28 @@ def test_a_damaged_table_is_refused(damage: bytes) -> None:
 
 
 @given(st.lists(st.sampled_from("退款多久到账怎么"), min_size=1), st.floats(1, 200))
-def test_the_quick_text_of_a_vector_is_the_plain_one(letters: list[str], pivot: float) -> None:
+def test_a_packed_vector_is_the_plain_one(letters: list[str], pivot: float) -> None:
     counted = counts("".join(letters))
-    assert sparse_weights(counted, counted.total(), pivot) == sparse(weights(counted, counted.total(), pivot))
+    plain = sparse(weights(counted, counted.total(), pivot))
+    pairs = [pair.split(":") for pair in plain[1 : plain.index("}")].split(",") if pair]
+    packed = sparse_weights(counted, counted.total(), pivot)
+    assert unpack_from(">iii", packed) == (TERM_LIMIT, len(pairs), 0)
+    assert unpack_from(f">{len(pairs)}i", packed, 12) == tuple(int(term) - 1 for term, _ in pairs)
+    assert unpack_from(f">{len(pairs)}f", packed, 12 + 4 * len(pairs)) == tuple(
+        array("f", [float(weight) for _, weight in pairs])
+    )
+
+
+def test_a_packed_vector_beyond_the_limit_keeps_its_heaviest_terms() -> None:
+    packed = sparse_weights({term: 1 + (term > 10) for term in range(1, 16_011)}, 32_010, 100.0)
+    assert unpack_from(">ii", packed) == (TERM_LIMIT, 16_000)
+    assert unpack_from(">i", packed, 12) == (10,)
+
+
+@given(st.text("退款多久abc12 。怎么么咋", max_size=30), st.booleans())
+def test_the_length_of_a_text_is_the_number_of_its_terms(text: str, related: bool) -> None:
+    synonyms = Synonyms({1: ["退款", "abc"]}) if related else NO_SYNONYMS
+    assert length(text, synonyms) == len(terms(text, synonyms))
 
 
 def test_a_vector_beyond_the_limit_keeps_its_heaviest_terms() -> None:

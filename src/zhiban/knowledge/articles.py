@@ -208,12 +208,12 @@ async def index(
     synonyms = base.synonyms
     pivots = base.pivots if base.body_pivot > 0 and base.bodies > 0 else None
     if pivots and not pivots[1] and any(entry.phrasings for entry in entries):
-        pivots = (pivots[0], indexing.count(entries[:: max(1, len(entries) // BATCH)], synonyms).pivots[1])
+        pivots = (pivots[0], indexing.mean_lengths(entries[:: max(1, len(entries) // BATCH)], synonyms)[1])
         await indexing.set_pivots(tx, base.id, pivots)
     if pivots is None and entries:
         # A sample from all over, so that the mean is near the truth before all is counted.
         sample = entries[:: max(1, len(entries) // BATCH)]
-        pivots = (await loop.run_in_executor(executor(), indexing.count, sample, synonyms)).pivots
+        pivots = await loop.run_in_executor(executor(), indexing.mean_lengths, sample, synonyms)
         await indexing.set_pivots(tx, base.id, pivots)
 
     def ready(start: int) -> Awaitable[tuple[indexing.Rows, tuple[float, float]]]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.corpus_stats import TermPriors
+from zhiban.knowledge.packing import packed_sparsevec
 from zhiban.knowledge.tokenizer import TERM_LIMIT
 
 K1 = 1.2
@@ -38,14 +39,15 @@ def sparse(vector: Mapping[int, float]) -> str:
     return f"{{{inside}}}/{TERM_LIMIT}"
 
 
-def sparse_weights(counted: Mapping[int, int], length: int, pivot: float) -> str:
-    """`sparse(weights(…))`, six times as fast: a passage has many terms and few different counts."""
+def sparse_weights(counted: Mapping[int, int], length: int, pivot: float) -> bytes:
+    """What `sparse(weights(…))` says, packed, and many times as fast: a passage has many terms and few counts."""
     if len(counted) > MOST_TERMS:
-        return sparse(weights(counted, length, pivot))
+        counted = dict(sorted(counted.items(), key=lambda item: -item[1])[:MOST_TERMS])
     damping = _damping(length, pivot)
-    tails = {times: f":{times * (K1 + 1) / (times + damping):.7g}" for times in set(counted.values())}
-    inside = ",".join([f"{term}{tails[times]}" for term, times in sorted(counted.items())])
-    return f"{{{inside}}}/{TERM_LIMIT}"
+    # As many digits as `sparse` gives, so that what was stored as text and what is stored so are equal.
+    weight = {times: float(f"{times * (K1 + 1) / (times + damping):.7g}") for times in set(counted.values())}
+    terms = sorted(counted)
+    return packed_sparsevec(TERM_LIMIT, [term - 1 for term in terms], [weight[counted[term]] for term in terms])
 
 
 @frozen_dataclass

@@ -165,7 +165,7 @@ class _Run:
         self.tell, self.report, self.by = tell, ImportReport(), by
         self.base_id = 0
         self.done = self.total = self.chunks = self.kept_chunks = 0
-        self.stored, self.complete = asyncio.Event(), False
+        self.stored, self.complete, self.tidied = asyncio.Event(), False, False
         self.ahead: EmbeddedAhead | None = None
         self.kept: dict[str, tuple[bytes, _Content]] = {}  # read already, to know what a refresh removes
 
@@ -382,7 +382,8 @@ class _Run:
                 )
                 self.report.rebuilt = True
         await maintenance.index_waiting(self.database, self.workspace_id, self.base_id)
-        if self.report.rebuilt or self.chunks >= MANY:
+        self.tidied = self.report.rebuilt or self.chunks >= MANY
+        if self.tidied:
             async with self.database.transaction(self.workspace_id) as tx:
                 await maintenance.tidy(tx)
 
@@ -445,6 +446,7 @@ class _Run:
                 self.workspace_id,
                 self.base_id,
                 embedder,
+                tidied=self.tidied,
                 told=lambda done, total: self.tell(Progress("embedding", done, total, self.chunks)),
             )
         except embedding.ModelUnavailable as error:

@@ -7,13 +7,25 @@ base (`term_df`, lengths) are kept exactly; whoever calls this module holds the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.bm25 import sparse_weights
-from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms, counts
+from zhiban.knowledge.packing import (
+    BIGINT,
+    INTEGER,
+    INTEGERS,
+    Packed,
+    packed_array,
+    packed_bigint,
+    packed_integer,
+    packed_integers,
+    packed_record,
+)
+from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms, length, terms
 
 INDEX_VERSION = 1  # a new number whenever terms, weights or keys change; bases indexed by another are rebuilt
 
@@ -42,11 +54,9 @@ class IndexEntry:
 
 def _counted(entry: IndexEntry, synonyms: Synonyms) -> tuple[Counter[int], list[Counter[int]]]:
     """The terms of the body, which is all phrasings and the text, and of each phrasing."""
-    asked = [counts(text, synonyms) for text in entry.phrasings]
-    body = counts(entry.text, synonyms)
-    for phrasing in asked:
-        body.update(phrasing)
-    return body, asked
+    asked = [terms(text, synonyms) for text in entry.phrasings]
+    body = Counter(chain(terms(entry.text, synonyms), *asked))
+    return body, [Counter(phrasing) for phrasing in asked]
 
 
 @dataclass(slots=True)
@@ -88,19 +98,24 @@ class Tally:
 
 @dataclass(slots=True)
 class Rows:
-    """Columns of `chunk_index`, as text for PostgreSQL to read."""
+    """Columns of `chunk_index`; bytes are packed."""
 
     tally: Tally = field(default_factory=Tally)
     chunk_ids: list[int] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
-    bodies: list[str] = field(default_factory=list)
-    phrasings: list[str] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    phrasings: list[list[bytes]] = field(default_factory=list)
     body_lengths: list[int] = field(default_factory=list)
-    phrasing_lengths: list[str] = field(default_factory=list)
+    phrasing_lengths: list[bytes] = field(default_factory=list)
 
 
-def _array(items: Iterable[object]) -> str:
-    return "{" + ",".join(map(str, items)) + "}"
+@frozen_dataclass
+class _TypeNumbers:
+    """The numbers that this server gave to what has none of its own."""
+
+    sparsevec: int
+    sparsevecs: int
+    chunk_index: int
 
 
 def count(entries: Sequence[IndexEntry], synonyms: Synonyms = NO_SYNONYMS) -> Tally:
@@ -109,6 +124,16 @@ def count(entries: Sequence[IndexEntry], synonyms: Synonyms = NO_SYNONYMS) -> Ta
     for entry in entries:
         tally.add(*_counted(entry, synonyms))
     return tally
+
+
+def mean_lengths(entries: Sequence[IndexEntry], synonyms: Synonyms = NO_SYNONYMS) -> tuple[float, float]:
+    """The pivots that `count` would find, in a third of its time."""
+    tally = Tally(bodies=len(entries), phrasings=sum(len(entry.phrasings) for entry in entries))
+    for entry in entries:
+        asked = sum(length(text, synonyms) for text in entry.phrasings)
+        tally.phrasing_terms += asked
+        tally.body_terms += asked + length(entry.text, synonyms)
+    return tally.pivots
 
 
 def prepare(
@@ -127,40 +152,51 @@ def prepare(
         counted.append((body, asked))
     of_bodies, of_phrasings = pivots or rows.tally.pivots
     for entry, (body, asked) in zip(entries, counted, strict=True):
-        length = body.total()
-        lengths = [phrasing.total() for phrasing in asked]
+        size, sizes = body.total(), [phrasing.total() for phrasing in asked]
         rows.chunk_ids.append(entry.chunk_id)
-        rows.keys.append(_array(keys(base_id, body)))
-        rows.bodies.append(sparse_weights(body, length, of_bodies))
+        rows.keys.append(packed_integers(keys(base_id, body)))
+        rows.bodies.append(sparse_weights(body, size, of_bodies))
         rows.phrasings.append(
-            _array(
-                f'"{sparse_weights(phrasing, size, of_phrasings)}"'
-                for phrasing, size in zip(asked, lengths, strict=True)
-            )
+            [sparse_weights(phrasing, each, of_phrasings) for phrasing, each in zip(asked, sizes, strict=True)]
         )
-        rows.body_lengths.append(length)
-        rows.phrasing_lengths.append(_array(lengths))
+        rows.body_lengths.append(size)
+        rows.phrasing_lengths.append(packed_integers(sizes))
     return rows, (of_bodies, of_phrasings)
 
 
 async def write(tx: Transaction, base_id: int, rows: Rows) -> None:
     """Put the rows into the index. Their tally is the caller's to `add`, for several batches at once."""
-    if rows.chunk_ids:
-        await tx.run(
-            "insert into chunk_index (workspace_id, chunk_id, base_id, keys, body, phrasings, body_length, "
-            "phrasing_lengths) select %(workspace)s, chunk_id, %(base)s, keys::integer[], body::sparsevec, "
-            "phrasings::sparsevec[], body_length, lengths::integer[] "
-            "from unnest(%(ids)b::bigint[], %(keys)b::text[], %(bodies)b::text[], %(phrasings)b::text[], "
-            "%(body_lengths)b::integer[], %(lengths)b::text[]) "
-            "as t (chunk_id, keys, body, phrasings, body_length, lengths)",
-            workspace=tx.workspace_id,
-            base=base_id,
-            ids=rows.chunk_ids,
-            keys=rows.keys,
-            bodies=rows.bodies,
-            phrasings=rows.phrasings,
-            body_lengths=rows.body_lengths,
-            lengths=rows.phrasing_lengths,
+    if not rows.chunk_ids:
+        return
+    numbers = await tx.object(
+        _TypeNumbers,
+        "select 'sparsevec'::regtype::oid as sparsevec, 'sparsevec[]'::regtype::oid as sparsevecs, "
+        "'chunk_index'::regtype::oid as chunk_index",
+    )
+    assert numbers is not None
+    await tx.run(
+        "insert into chunk_index (workspace_id, chunk_id, base_id, keys, body, phrasings, body_length, "
+        "phrasing_lengths) select workspace_id, chunk_id, base_id, keys, body, phrasings, body_length, "
+        "phrasing_lengths from unnest(%(rows)b::chunk_index[])",
+        rows=Packed(packed_array(numbers.chunk_index, _records(tx.workspace_id, base_id, rows, numbers))),
+    )
+
+
+def _records(workspace_id: int, base_id: int, rows: Rows, numbers: _TypeNumbers) -> Iterator[bytes]:
+    """The rows of the table, their columns in its order."""
+    workspace, base = packed_bigint(workspace_id), packed_bigint(base_id)
+    for at, chunk_id in enumerate(rows.chunk_ids):
+        yield packed_record(
+            (
+                (BIGINT, workspace),
+                (BIGINT, packed_bigint(chunk_id)),
+                (BIGINT, base),
+                (INTEGERS, rows.keys[at]),
+                (numbers.sparsevec, rows.bodies[at]),
+                (numbers.sparsevecs, packed_array(numbers.sparsevec, rows.phrasings[at])),
+                (INTEGER, packed_integer(rows.body_lengths[at])),
+                (INTEGERS, rows.phrasing_lengths[at]),
+            )
         )
 
 
@@ -206,7 +242,8 @@ _ADDING_UP = (
 
 async def add(tx: Transaction, base_id: int, tally: Tally, *, sign: int = 1) -> None:
     """Add a tally to the counts of the base, or take it away."""
-    all_terms = sorted(tally.in_bodies.keys() | tally.in_phrasings.keys())
+    in_bodies, in_phrasings = tally.in_bodies, tally.in_phrasings
+    all_terms = sorted(in_bodies.keys() | in_phrasings.keys())
     part: int | None = None
     if len(all_terms) >= BULK:
         part = await tx.value(
@@ -221,9 +258,9 @@ async def add(tx: Transaction, base_id: int, tally: Tally, *, sign: int = 1) -> 
         workspace=tx.workspace_id,
         base=base_id,
         part=part or 0,
-        terms=all_terms,
-        bodies=[sign * tally.in_bodies[term] for term in all_terms],
-        phrasings=[sign * tally.in_phrasings[term] for term in all_terms],
+        terms=Packed(packed_integers(all_terms)),
+        bodies=Packed(packed_integers([sign * in_bodies.get(term, 0) for term in all_terms])),
+        phrasings=Packed(packed_integers([sign * in_phrasings.get(term, 0) for term in all_terms])),
     )
     await tx.run(
         "update knowledge_base set bodies = bodies + %(bodies)s, body_terms = body_terms + %(body_terms)s, "

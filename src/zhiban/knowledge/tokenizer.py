@@ -121,6 +121,16 @@ def terms(text: str, synonyms: Synonyms = NO_SYNONYMS) -> list[int]:
     return found
 
 
+def length(text: str, synonyms: Synonyms = NO_SYNONYMS) -> int:
+    """How many `terms` the text has."""
+    folded = fold(text)
+    found = 0 if synonyms is NO_SYNONYMS else len(synonyms.found(folded))
+    for segment in _SEGMENTS.findall(folded):
+        # As many characters as Han ones, and one pair less; a run counts twice, and so does a lonely character.
+        found += max(2, 2 * len(segment) - 1) if "\u3400" <= segment[0] <= "\u9fff" else 2
+    return found
+
+
 @lru_cache(maxsize=2_048)
 def term_set(text: str, synonyms: Synonyms = NO_SYNONYMS) -> frozenset[int]:
     """The terms of a text that is read again and again, as phrasings are: kept for the last 2,000 of them."""

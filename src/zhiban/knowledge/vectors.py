@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
 import psycopg
-from psycopg.adapt import Buffer, Dumper
-from psycopg.pq import Format
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.tokens import normalise
+from zhiban.knowledge.packing import Packed, PackedDumper, packed_array
 from zhiban.ports import Embedder, ModelUnavailable
 
 log = logging.getLogger(__name__)
@@ -115,32 +114,29 @@ async def passage_vectors(embedder: Embedder, texts: Sequence[str]) -> list[Half
     return [HalfVector(vector) for vector in vectors]
 
 
-class HalfVector:
+class HalfVector(Packed):
     """One vector as a parameter of type `halfvec`, in PostgreSQL's binary form: twenty times as fast as text.
 
     Raises ModelUnavailable when a number is none.
     """
 
-    __slots__ = ("data", "dimensions")
+    __slots__ = ("dimensions",)
 
     def __init__(self, vector: Sequence[float]) -> None:
-        self.data = _packed(vector)
+        super().__init__(_packed(vector))
         self.dimensions = len(vector)
 
 
-class HalfVectors:
+class HalfVectors(Packed):
     """Many vectors as one parameter of type `halfvec[]`, in PostgreSQL's binary form: thirty times as fast as text.
 
     `oid` is the number that the server gave the type `halfvec`.
     """
 
-    __slots__ = ("data",)
+    __slots__ = ()
 
     def __init__(self, oid: int, vectors: Sequence[HalfVector]) -> None:
-        rows = [_sized(vector.data) for vector in vectors]
-        # One dimension, no nulls, the type of the elements, how many there are, counted from 1.
-        head = struct.pack(">iiIii", 1, 0, oid, len(rows), 1)
-        self.data = head + b"".join(rows)
+        super().__init__(packed_array(oid, (vector.data for vector in vectors)))
 
 
 def _packed(vector: Sequence[float]) -> bytes:
@@ -160,19 +156,5 @@ def _halves(vector: array[float]) -> bytes:
     return np.frombuffer(vector, np.float32).astype(">f2").tobytes()
 
 
-def _sized(data: bytes) -> bytes:
-    return struct.pack(">i", len(data)) + data
-
-
-class _HalfVectorDumper(Dumper):
-    """Says nothing of the type, so that the cast in the statement decides."""
-
-    format = Format.BINARY
-    oid = 0
-
-    def dump(self, obj: HalfVector | HalfVectors) -> Buffer | None:
-        return obj.data
-
-
-psycopg.adapters.register_dumper(HalfVector, _HalfVectorDumper)
-psycopg.adapters.register_dumper(HalfVectors, _HalfVectorDumper)
+psycopg.adapters.register_dumper(HalfVector, PackedDumper)
+psycopg.adapters.register_dumper(HalfVectors, PackedDumper)

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 NAME = "universal-sentence-encoder-multilingual-3"
 DIMENSIONS = 512
 _AT_ONCE = 64  # texts that somebody waits for
-_PASSAGES = 256  # texts that nobody waits for: the more at once, the less each costs
+_PASSAGES = 1_024  # texts that nobody waits for: the more at once, the less each costs; 20 MB
 
 _loading = threading.Lock()
 
