@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
 from datetime import datetime
-from typing import Any, ClassVar, Literal, dataclass_transform
+from typing import Any, ClassVar, Literal, Self, dataclass_transform
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
@@ -108,6 +108,12 @@ class Event(_Fact):
     def kind(cls) -> str:
         """The name under which the log stores it: the class name in snake case."""
         return cls._kind
+
+    def logged(self, id_: int) -> Self:
+        """The same fact, known by the id of its row."""
+        known = object.__new__(type(self))
+        vars(known).update(vars(self), id=id_)
+        return known
 
     def column(self, name: str) -> int | None:
         """The value of a column that the row keeps, None where this fact has no such field."""

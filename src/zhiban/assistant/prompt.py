@@ -142,7 +142,9 @@ def harmless(text: str, fence: str) -> str:
     text = text.translate(_MARKS)
     for token, instead in _TEMPLATE:
         text = token.sub(instead, text)
-    return re.sub(re.escape(fence), "…", text, flags=re.IGNORECASE) if fence else text
+    if not fence or fence.lower() not in text.lower():
+        return text  # nearly always: a pattern would be made for each call anew
+    return re.sub(re.escape(fence), "…", text, flags=re.IGNORECASE)
 
 
 def _numbered(passages: Sequence[PassageLike]) -> str:

@@ -125,13 +125,13 @@ class Transaction:
     async def objects(self, cls: type[T], sql: str, /, **params: Any) -> list[T]:
         """Rows as objects of a dataclass whose fields are named like the columns."""
         cursor = await self._execute(sql, params)
-        names = [column.name for column in cursor.description or ()]
+        names = _column_names(cursor)
         return [cls(**dict(zip(names, row, strict=True))) for row in await cursor.fetchall()]
 
     async def records(self, sql: str, /, **params: Any) -> list[dict[str, Any]]:
         """Rows by the names of their columns, where one row holds parts of several things."""
         cursor = await self._execute(sql, params)
-        names = [column.name for column in cursor.description or ()]
+        names = _column_names(cursor)
         return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 
     async def object(self, cls: type[T], sql: str, /, **params: Any) -> T | None:
@@ -142,6 +142,12 @@ class Transaction:
     async def _execute(self, sql: str, params: dict[str, Any]) -> psycopg.AsyncCursor[Row]:
         # psycopg asks for a literal, so that nobody pastes values into SQL; ours are constants or built from constants.
         return await self._cursor.execute(sql, params or None)
+
+
+def _column_names(cursor: psycopg.AsyncCursor[Row]) -> list[str]:
+    # Not from `description`, which says everything of each column: as much work as reading a row.
+    result = cursor.pgresult
+    return [] if result is None else [(result.fname(at) or b"").decode() for at in range(result.nfields)]
 
 
 Transactions = Callable[[], AbstractAsyncContextManager[Transaction]]  # opens one whenever it is called

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -71,6 +71,10 @@ class Loggable(Protocol):
 
     def data(self) -> Mapping[str, Any]:
         """All other fields, as values that JSON takes."""
+        ...
+
+    def logged(self, id_: int) -> Loggable:
+        """The same fact, known by the id of its row."""
         ...
 
 
@@ -177,7 +181,7 @@ async def react(tx: Transaction, events: Sequence[Loggable], ids: Sequence[int])
         handlers, jobs_of = reactions.handlers.get(kind, ()), reactions.jobs.get(kind, ())
         if not handlers and not jobs_of:
             continue
-        known = replace(event, id=id_)  # type: ignore[type-var]
+        known = event.logged(id_)
         if event.cause.depth >= DEEPEST:
             log.warning(
                 "Event %s (%s) is %s reactions deep: nothing reacts to it any more.", id_, kind.__name__, DEEPEST
