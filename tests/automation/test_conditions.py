@@ -11,6 +11,8 @@ import pytest
 from zhiban.automation.conditions import CONDITIONS, ConditionGroup, check
 from zhiban.automation.definition import BadDefinition, load_definition
 from zhiban.automation.facts import AgentFacts, RuleFacts
+from zhiban.automation.flow_definition import load_flow
+from zhiban.automation.macro_definition import load_macro
 from zhiban.automation.wording import Names, RuleWording
 from zhiban.conversations.facts import ContactFacts, ConversationFacts, MessageFacts
 from zhiban.conversations.models import ConversationState, Status
@@ -225,6 +227,18 @@ def test_a_pattern_that_is_none_and_too_deep_groups_are_refused() -> None:
         deep = {"kind": "group", "conditions": [deep]}
     with pytest.raises(BadDefinition, match="deep"):
         group_of(deep)
+
+
+def test_what_the_database_would_refuse_is_no_rule_no_flow_and_no_macro() -> None:
+    note = {"kind": "add_note", "text": "a\0b"}
+    with pytest.raises(BadDefinition, match="visible characters"):
+        load_definition({"on": ["conversation_opened"], "actions": [note]})
+    with pytest.raises(BadDefinition, match="visible characters"):
+        load_flow({"steps": [{"question": "a\0b", "kind": "text"}], "actions": [{"kind": "unassign"}]})
+    with pytest.raises(BadDefinition, match="visible characters"):
+        load_macro([note])
+    with pytest.raises(BadDefinition):
+        load_definition({"on": ["conversation_opened"], "actions": [{"kind": "assign_team", "team": 2**63}]})
 
 
 def test_a_rule_is_said_in_one_sentence() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -109,3 +110,19 @@ async def test_a_list_is_filtered_without_saving_a_view(site: Site) -> None:
         assert (await agent.get(f"/settings/views/new?filter={quote(broken)}")).status == 200
     empty = await agent.post("/settings/views/filter", {"c.match": "all"})
     assert empty.status == 422
+
+
+async def test_what_the_database_could_not_read_is_no_filter_and_no_view(site: Site) -> None:
+    """A view that all share is counted with every look at the desk: one that fails would close it to everybody."""
+    agent = await site.signed_in()
+    for hostile in (
+        {"kind": "inbox", "inboxes": [2**63]},
+        {"kind": "contact_name", "values": ["\0"]},
+        {"kind": "contact_attribute", "name": "x\0", "values": ["1"]},
+        {"kind": "contact_attribute", "name": "x", "operator": "days_before", "values": ["1e300"]},
+        {"kind": "contact_attribute", "name": "x", "operator": "days_before", "values": ["nan"]},
+    ):
+        assert await rows(agent, f"queue=all&filter={quote(json.dumps({'conditions': [hostile]}))}") == [], hostile
+    typed = {"name": "x", "shared": "true", "c.match": "all", "c.0.kind": "inbox", "c.0.operator": "any_of"}
+    assert (await agent.post("/settings/views", {**typed, "c.0.inboxes": str(2**63)})).status == 422
+    assert (await agent.get("/")).status == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
@@ -12,9 +13,10 @@ from zhiban.automation.wording import RuleWording
 from zhiban.kit.i18n import mark
 
 MOST = 200  # entries of one list
+MOST_DAYS = 100_000.0  # before now: what lies further back is no date any more
 
 StatusName = Literal["pending", "open", "snoozed", "resolved"]
-DatabaseId = Annotated[int, Field(gt=0)]
+DatabaseId = Annotated[int, Field(gt=0, lt=1 << 63)]
 Ids = Annotated[tuple[DatabaseId, ...], Field(max_length=MOST)]
 Statuses = Annotated[tuple[StatusName, ...], Field(max_length=4)]
 PriorityNumber = Annotated[int, Field(ge=0, le=4)]
@@ -129,13 +131,15 @@ def fits(wanted: tuple[object, ...], actual: object) -> bool:
 
 
 def check_wanted(operator: str, wanted: tuple[object, ...]) -> None:
-    """Raises ValueError where nothing is named that something could be compared with, or no number."""
+    """Raises ValueError where nothing is named that something could be compared with, or no number that fits."""
     if operator in ("present", "not_present"):
         return
     if not wanted:
         raise ValueError(mark("It does not say with what to compare."))
     if operator in ("greater", "less", "days_before"):
         try:
-            float(str(wanted[0]))
+            number = float(str(wanted[0]))
         except ValueError:
-            raise ValueError(mark("Only numbers can be compared like that.")) from None
+            number = math.nan
+        if not math.isfinite(number) or (operator == "days_before" and abs(number) > MOST_DAYS):
+            raise ValueError(mark("Only numbers can be compared like that."))

@@ -87,11 +87,25 @@ def load_definition(values: Mapping[str, Any]) -> Definition:
         found = _adapter().validate_python(values)
     except ValidationError as error:
         raise bad_definition(error) from None
+    check_texts(values)
     if not found.on and found.after is None:
         raise BadDefinition("on: A rule says when it is asked.", ("on",))
     if found.conditions.depth() > DEEPEST_GROUP:
         raise BadDefinition(f"Groups of conditions may stand {DEEPEST_GROUP} deep in each other.")
     return found
+
+
+def check_texts(values: object) -> None:
+    """Raises BadDefinition where a text among these values has what the database refuses."""
+    match values:
+        case str() if "\0" in values:
+            raise BadDefinition("A text has visible characters only.")
+        case Mapping():
+            for inner in values.values():
+                check_texts(inner)
+        case list() | tuple():
+            for inner in values:
+                check_texts(inner)
 
 
 def bad_definition(error: ValidationError, within: str = "") -> BadDefinition:

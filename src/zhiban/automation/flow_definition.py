@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from zhiban.automation.actions import FlowAction
-from zhiban.automation.definition import bad_definition
+from zhiban.automation.definition import bad_definition, check_texts
 from zhiban.automation.flow_steps import Step
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
@@ -78,6 +78,8 @@ def _adapter() -> TypeAdapter[FlowDefinition]:
 def load_flow(values: Mapping[str, Any]) -> FlowDefinition:
     """The flow that plain values describe. Raises BadDefinition."""
     try:
-        return _adapter().validate_python(values)
+        found = _adapter().validate_python(values)
     except ValidationError as error:
         raise bad_definition(error) from None
+    check_texts(values)
+    return found

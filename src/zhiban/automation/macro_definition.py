@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from zhiban.automation.actions import MacroAction
-from zhiban.automation.definition import bad_definition
+from zhiban.automation.definition import bad_definition, check_texts
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
 
@@ -45,6 +45,8 @@ def _list() -> TypeAdapter[tuple[MacroAction, ...]]:
 def load_macro(actions: Sequence[Any]) -> MacroDefinition:
     """The macro that plain values describe. Raises BadDefinition."""
     try:
-        return _adapter().validate_python({"actions": actions})
+        found = _adapter().validate_python({"actions": actions})
     except ValidationError as error:
         raise bad_definition(error) from None
+    check_texts(actions)
+    return found

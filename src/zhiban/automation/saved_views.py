@@ -16,7 +16,7 @@ from pydantic import Discriminator, Field, TypeAdapter, ValidationError
 
 from zhiban.automation.condition_fields import Bind, WordList, check_wanted, value_of, value_sql
 from zhiban.automation.contact_label_conditions import ContactLabelCondition
-from zhiban.automation.definition import BadDefinition, bad_definition
+from zhiban.automation.definition import BadDefinition, bad_definition, check_texts
 from zhiban.automation.facts import RuleFacts
 from zhiban.automation.field_names import check_field_names
 from zhiban.automation.message_conditions import ContactAttributeCondition
@@ -136,6 +136,7 @@ def load_view(values: Mapping[str, Any]) -> ViewGroup:
         found = _adapter().validate_python(values)
     except ValidationError as error:
         raise bad_definition(error, "conditions") from None
+    check_texts(values)
     if not found.conditions:
         raise BadDefinition("conditions: A view has at least one condition.", ("conditions",))
     if found.depth() > DEEPEST:
