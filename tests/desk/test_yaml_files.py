@@ -70,6 +70,43 @@ async def test_what_is_refused_is_named_and_nothing_is_taken(site: Site, owner: 
     assert await names(site, "rule") == before
 
 
+async def test_what_would_fail_or_take_long_is_refused_in_words(site: Site, owner: Client) -> None:
+    rule = "- name: 一\n  when: [conversation_resolved]\n  then: "
+    for text in (
+        "a: !!timestamp x",
+        "a: !!int ''",
+        "a: " + "1:" * 300 + "1.5",
+        "a: " + "1:" * 90_000 + "1",
+        rule + "5\n",
+        rule + '[{kind: add_note, text: "a\\0b"}]\n',
+        rule + "[{kind: add_labels, labels: [9223372036854775808]}]\n",
+        "- {}\n" * 201,
+    ):
+        tried = await owner.post(RULES, {"text": text})
+        assert tried.status in (200, 422), text[:80]
+        assert 'value="apply"' not in tried.text
+    many = "".join(f"- {{name: s{number}, text: x}}\n" for number in range(301))
+    refused = await owner.post("/settings/yaml/snippets", {"text": many})
+    assert (refused.status, "300" in refused.text) == (422, True)
+
+
+async def test_what_was_looked_at_is_what_is_taken_over(site: Site, owner: Client) -> None:
+    text, here = "- name: 再见\n  text: 再见\n", "/settings/yaml/snippets"
+    await owner.post(here, {"text": text, "do": "apply"})
+    looked = (await owner.post(here, {"text": text})).text
+    seen = looked.split('name="tried" value="')[1].split('"')[0]
+    # It would change nothing, and somebody changes it before the second click.
+    await owner.post(here, {"text": "- name: 再见\n  text: 慢走\n", "do": "apply"})
+    late = await owner.post(here, {"text": text, "do": "apply", "tried": seen})
+    assert (late.status, "再看一遍" in late.text, "更新1" in late.text) == (409, True, True)
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        assert await tx.values("select text from snippet") == ["慢走"]
+    seen = late.text.split('name="tried" value="')[1].split('"')[0]
+    assert (await owner.post(here, {"text": text, "do": "apply", "tried": seen})).status == 200
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        assert await tx.values("select text from snippet") == ["再见"]
+
+
 async def test_snippets_are_ones_own_where_one_may_not_change_what_all_share(site: Site, owner: Client) -> None:
     text = "- name: 再见\n  text: 再见，{{contact.name}}\n"
     here = "/settings/yaml/snippets"

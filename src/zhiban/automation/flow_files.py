@@ -68,10 +68,10 @@ def read_flow(told: dict[str, Any], names: Names) -> FlowInFile:
         raise BadRuleFile(f'A flow has no field "{unknown[0]}"; it has {_KNOWN}.')
     name, enabled = str(told.get("name") or ""), told.get("enabled", False)
     if not isinstance(enabled, bool):
-        raise BadRuleFile("enabled is true or false.")
+        raise BadRuleFile("A flow is enabled: true or enabled: false.")
     asked, then = told.get("ask") or [], told.get("then") or []
     if not isinstance(asked, list) or not isinstance(then, list):
-        raise BadRuleFile("ask and then are lists.")
+        raise BadRuleFile("What stands under ask: and then: are lists.")
     definition: dict[str, Any] = {"steps": asked, "actions": [with_ids(one, names) for one in then]}
     definition |= {key: told[key] for key in _MORE if key in told}
     return FlowInFile(name, enabled, load_flow(definition))

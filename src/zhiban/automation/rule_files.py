@@ -91,11 +91,14 @@ def read_rule(told: Mapping[str, Any], names: Names) -> RuleInFile:
     name, enabled, stops = str(told.get("name") or ""), told.get("enabled", False), told.get("stops", False)
     if not isinstance(enabled, bool) or not isinstance(stops, bool):
         raise BadRuleFile("enabled and stops are true or false.")
+    then = told.get("then") or []
+    if not isinstance(then, list):
+        raise BadRuleFile("What stands under then: is a list.")
     definition = {
         "on": told.get("when") or [],
         "conditions": _group(told.get("if") or {}, names),
         "after": told.get("after"),
-        "actions": [with_ids(one, names) for one in told.get("then") or []],
+        "actions": [with_ids(one, names) for one in then],
     }
     return RuleInFile(name, enabled, stops, load_definition(definition))
 

@@ -17,6 +17,7 @@ from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import mark
 
 T = TypeVar("T")
 RefusalWords = Callable[[Conflict], str]  # a refusal in the reader's language
@@ -36,6 +37,11 @@ class _RolledBack(Exception):
     """What was tried is undone."""
 
 
+def outcomes_of(entries: Sequence[FileEntry]) -> str:
+    """All outcomes in a word, to be compared with those of a later look."""
+    return "".join(one.outcome[0] for one in entries)
+
+
 def refused(entries: Sequence[FileEntry]) -> bool:
     """Whether anything stands in the way of the file as a whole."""
     return any(one.outcome == "refused" for one in entries)
@@ -44,36 +50,45 @@ def refused(entries: Sequence[FileEntry]) -> bool:
 async def try_rules(
     tx: Transaction, text: str, words: RuleWording, *, told: RefusalWords, by: Actor, now: datetime
 ) -> list[FileEntry]:
-    """What the rules of this YAML would change; nothing is. Raises BadYaml, BadRuleFile where it holds none."""
+    """What the rules of this YAML would change; nothing is. Raises Conflict where it holds none, or too many."""
 
     async def take(wanted: Sequence[RuleInFile]) -> tuple[int, int]:
         return await service.adopt(tx, wanted, by=by, now=now)
 
-    return await _try(tx, rule_files.entries(text), rule_files.read_rule, take, words, told)
+    entries = _at_most(service.MOST_RULES, rule_files.entries(text))
+    return await _try(tx, entries, rule_files.read_rule, take, words, told)
 
 
 async def try_flows(
     tx: Transaction, text: str, words: RuleWording, *, told: RefusalWords, by: Actor, now: datetime
 ) -> list[FileEntry]:
-    """What the flows of this YAML would change; nothing is. Raises BadYaml, BadRuleFile where it holds none."""
+    """What the flows of this YAML would change; nothing is. Raises Conflict where it holds none, or too many."""
 
     async def take(wanted: Sequence[FlowInFile]) -> tuple[int, int]:
         return await flows.adopt_flows(tx, wanted, by=by, now=now)
 
-    return await _try(tx, flow_files.entries(text), flow_files.read_flow, take, words, told)
+    entries = _at_most(flows.MOST, flow_files.entries(text))
+    return await _try(tx, entries, flow_files.read_flow, take, words, told)
 
 
 async def try_snippets(
     tx: Transaction, text: str, *, as_csv: bool, owner_id: int | None, told: RefusalWords, by: Actor, now: datetime
 ) -> list[FileEntry]:
-    """What the snippets of this file would change; nothing is. Raises BadYaml, BadSnippetFile."""
-    found = snippet_files.read(text, as_csv=as_csv)
+    """What the snippets of this file would change; nothing is. Raises Conflict where it holds none, or too many."""
+    found = _at_most(snippets.MOST, snippet_files.read(text, as_csv=as_csv))
 
     async def take(wanted: Sequence[SnippetInFile]) -> tuple[int, int]:
         return await snippets.adopt_snippets(tx, wanted, owner_id=owner_id, by=by, now=now)
 
     entries = [await _outcome(tx, one.name, one, take, one.text, told) for one in found]
     return [*entries, *(await _together(tx, found, take, told) if not refused(entries) else ())]
+
+
+def _at_most(most: int, entries: list[T]) -> list[T]:
+    """Each is tried by itself: of more than there can be nothing comes but waiting. Raises Conflict."""
+    if len(entries) > most:
+        raise Conflict(mark(f"Such a file has at most {most} entries."))
+    return entries
 
 
 async def _try(

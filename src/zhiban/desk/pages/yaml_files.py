@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from starlette.datastructures import UploadFile
 
 from zhiban.automation import flow_files, flow_queries, flows, queries, rule_files, service
-from zhiban.automation.taking_over import FileEntry, count_of, refused, try_flows, try_rules, try_snippets
+from zhiban.automation.taking_over import FileEntry, count_of, outcomes_of, refused, try_flows, try_rules, try_snippets
 from zhiban.automation.wording import OUTCOME_WORDS, RuleWording
 from zhiban.conversations import snippet_files, snippets
 from zhiban.desk.page import FormPage
@@ -91,6 +91,7 @@ class _YamlPage(FormPage):
             entries=entries,
             counted=count_of(entries),
             refused=refused(entries),
+            tried=outcomes_of(entries),
             outcomes=OUTCOME_WORDS,
             done=done,
         )
@@ -111,7 +112,7 @@ class _YamlPage(FormPage):
         return self.words(error)
 
     async def answer(self) -> Response:
-        """A file is tried first; what was tried is taken over by the second click."""
+        """A file is tried first; what was tried is taken over by the second click, if it still does the same."""
         text = ""
         try:
             self.check()
@@ -120,6 +121,10 @@ class _YamlPage(FormPage):
             async with self.transaction() as tx:
                 if form.get("do") != "apply":
                     return await self.show(text=text, entries=await self.tried(tx, text))
+                seen = str(form.get("tried") or "")
+                if seen and seen != outcomes_of(entries := await self.tried(tx, text)):
+                    changed = self.texts("这里刚有人改过，读入以后会怎样也变了。再看一遍。")
+                    return await self.show(status=409, trouble=changed, text=text, entries=entries)
                 done = await self.take_over(tx, text)
         except Conflict as error:
             return await self.refused(error, text=text[:LONGEST])
