@@ -19,6 +19,7 @@ from zhiban.conversations.queries import history
 from zhiban.events import Actor, ConversationResolved
 from zhiban.insights.models import Measure
 from zhiban.people import teams
+from zhiban.people.auth import COOKIE
 from zhiban.people.tokens import Scope
 from zhiban.ports import IncomingMessage, Kind, SenderRole
 from zhiban.workers.report_counter import ReportCounter
@@ -104,6 +105,8 @@ async def test_one_call_changes_several_things_or_nothing(api: Api, token: str) 
         ({"labels": ["没有的"]}, 404),
         ({"team_id": 4711, "priority": "low"}, 404),
         ({"status": "snoozed"}, 409),
+        ({"status": "open", "seen": 1}, 409),
+        ({"assignee_id": chen, "seen": 1}, 409),
         ({"status": "open", "snoozed_until": "2027-01-01T00:00:00Z"}, 409),
         ({"status": "snoozed", "snoozed_until": "2020-01-01T00:00:00Z"}, 409),
         ({"status": None}, 422),
@@ -156,6 +159,39 @@ async def test_replies_go_out_once_and_who_waits_goes_on_waiting(api: Api, token
     status, refused = await api.call("POST", path, token, json={"text": "晚了", "seen": told["last_message_id"]})
     assert (status, "has just replied" in refused["detail"]) == (409, True)
     assert (await api.call("POST", path, token, json={"text": "   "}))[0] == 409
+
+
+async def test_a_key_says_it_once_also_after_it_failed_and_was_sent_again_at_the_desk(api: Api, token: str) -> None:
+    _, id_ = await conversation(api)
+    path, headers = f"{HERE}/{id_}/messages", {"Origin": api.url, "Cookie": f"{COOKIE}={api.cookie}"}
+    for key in ("program", "session"):
+
+        async def said(key: str = key) -> Any:
+            if key == "program":
+                return (await keyed(api, path, token, {"text": key}, key))[1]
+            own = {**headers, "Idempotency-Key": key}
+            return (await api.send("POST", path, json={"text": key}, headers=own))[1]
+
+        ((message,),) = ((await said())["messages"],)
+        async with api.app.database.transaction(api.workspace) as tx:
+            lin, now = int(await tx.value("select id from agent")), api.clock.now()
+            await tx.run("update message set state = 'failed' where id = %(id)s", id=message["id"])
+            limits = limits_of("webhook")
+            await replies.send_again(tx, message["id"], limits=limits, by=Actor("agent", lin), now=now)
+        assert [one["id"] for one in (await said())["messages"]] == [message["id"]]
+    async with api.app.database.transaction(api.workspace) as tx:
+        assert await tx.value("select count(*) from message where direction = 'out'") == 2
+
+
+async def test_a_persons_words_by_a_program_are_an_answer_to_who_writes_at_the_desk(api: Api, token: str) -> None:
+    _, id_ = await conversation(api)
+    seen = (await api.call("GET", f"{HERE}/{id_}", token))[1]["last_message_id"]
+    path = f"{HERE}/{id_}/messages"
+    await api.call("POST", path, token, json={"text": "您的包裹已到站"})
+    assert (await api.ask("POST", path, json={"text": "在", "seen": seen}))[0] == 201  # a program's word is no answer
+    await api.call("POST", path, token, json={"text": "我来看看", "from_person": True})
+    status, refused = await api.ask("POST", path, json={"text": "我也来看看", "seen": seen})
+    assert (status, "订单系统 has just replied" in refused["detail"]) == (409, True)
 
 
 async def test_notes_mention_colleagues_and_stand_once(api: Api, token: str) -> None:

@@ -150,7 +150,8 @@ class MessagesOut(BaseModel):
 
 
 SaidText = Annotated[CleanText, Field(min_length=1, max_length=LONGEST_TEXT)]
-_SEEN = mark("The last message you read. Refused with 409 where somebody said something since that counts.")
+_ANSWERED = mark("The last message you read. Refused with 409 where a person or the assistant answered since.")
+_WROTE = mark("Only with the status `resolved`: the last message you read. Refused with 409 where they wrote since.")
 
 
 class ReplyIn(BaseModel):
@@ -163,7 +164,7 @@ class ReplyIn(BaseModel):
         ),
     )
     reply_to: RowId | None = Field(None, description=mark("A message of this conversation that it answers."))
-    seen: RowId | None = Field(None, description=_SEEN)
+    seen: RowId | None = Field(None, description=_ANSWERED)
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"text": "您的包裹已经到站"}]})
 
@@ -186,7 +187,7 @@ class ConversationChangeIn(BaseModel):
     team_id: RowId | None = Field(None, description=mark("A team's id; null: none."))
     priority: PriorityName = "none"
     labels: list[LabelName] = Field(default=[], max_length=MOST_LABELS, description=mark("Exactly these labels."))
-    seen: RowId | None = Field(None, description=_SEEN)
+    seen: RowId | None = Field(None, description=_WROTE)
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"status": "resolved"}]})
 

@@ -35,6 +35,7 @@ from zhiban.conversations.labels import labels
 from zhiban.conversations.models import Priority, Status
 from zhiban.conversations.outbox import key_for
 from zhiban.conversations.seen import SeenMessage
+from zhiban.conversations.transitions import lock
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import mark
@@ -154,8 +155,8 @@ def _install_writing(routes: APIRouter, limits_of: LimitsOf) -> None:
             head = await access_conversation_to_answer(tx, caller.access, _id(conversation_id))
             sent = key_for("api", tx.workspace_id, conversation_id, own_key(caller, key))
             limits = limits_of(head.channel)
-            found = await _reply(tx, conversation_id, wanted, caller, key=sent, limits=limits, now=now)
-            told = await messages_keyed(tx, conversation_id, found)
+            queued = await _reply(tx, conversation_id, wanted, caller, key=sent, limits=limits, now=now)
+            told = await messages_keyed(tx, conversation_id, sent, queued)
         return MessagesOut(messages=[MessageOut.of(one) for one in told], next_before=None)
 
     @routes.post(
@@ -230,9 +231,12 @@ async def _change(
 ) -> None:
     """Raises Conflict, NotFound."""
     given, by = wanted.given(), caller.actor
+    if wanted.seen is not None and given.get("status") is not Status.RESOLVED:
+        raise Conflict("What was seen decides about the status resolved alone: send both or none.")
     if (wanted.snoozed_until is not None) != (given.get("status") is Status.SNOOZED):
         raise Conflict("A conversation is snoozed until a time: send the status snoozed and snoozed_until together.")
     if "labels" in given:
+        await lock(tx, conversation_id)  # exactly these, whatever somebody else puts on meanwhile
         has = frozenset((await browsed_conversation(tx, conversation_id)).labels)
         kept = frozenset(_label_ids(await _label_names(tx), given["labels"]))
         await service.change_labels(tx, conversation_id, add=kept, remove=has - kept, by=by, now=now)

@@ -153,16 +153,14 @@ async def messages_before(
     return await _with_files(tx, rows)
 
 
-async def messages_keyed(tx: Transaction, conversation_id: int, key: str) -> list[BrowsedMessage]:
-    """The parts of what was queued, or noted, under this key, the first first."""
+async def messages_keyed(tx: Transaction, conversation_id: int, *keys: str) -> list[BrowsedMessage]:
+    """The parts of what was queued, or noted, under these keys, the first first."""
     rows = await tx.objects(
         BrowsedMessage,
-        _MESSAGES
-        + "(m.external_id = %(key)s or left(m.external_id, %(n)s) = %(key)s || '_' or m.client_key = %(key)s) "
+        _MESSAGES + "(split_part(m.external_id, '_', 1) = any(%(keys)s::text[]) or m.client_key = any(%(keys)s)) "
         "order by m.id",
         id=conversation_id,
-        key=key,
-        n=len(key) + 1,
+        keys=list(keys),
     )
     return await _with_files(tx, rows)
 

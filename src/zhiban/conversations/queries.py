@@ -378,12 +378,17 @@ class Answerer:
 
 
 async def answered_since(tx: Transaction, conversation_id: int, seen: int, *, by: int) -> Answerer | None:
-    """Who answered the contact last, after this message and other than this agent: a colleague or the assistant."""
+    """Who answered the contact last, after this message and other than this agent: a colleague or the assistant.
+
+    A program that sent a person's words is called by its name.
+    """
     return await tx.object(
         Answerer,
-        "select m.author, coalesce(a.name, '') as name from message m left join agent a on a.id = m.agent_id "
+        "select m.author, coalesce(a.name, m.content ->> 'program', '') as name "
+        "from message m left join agent a on a.id = m.agent_id "
         "where m.conversation_id = %(id)s and m.id > %(seen)s and m.direction = 'out' "
-        "and m.author in ('agent', 'servicer', 'assistant', 'flow') and m.agent_id is distinct from %(by)s "
+        "and (m.author in ('agent', 'servicer', 'assistant', 'flow') "
+        "or m.author = 'api' and m.content @> '{\"from_person\": true}') and m.agent_id is distinct from %(by)s "
         "and m.state <> 'dropped' order by m.id desc limit 1",
         id=conversation_id,
         seen=seen,

@@ -208,8 +208,9 @@ async def send_as_program(
     if not text.strip():
         raise Conflict("There is nothing to send.")
     state = await transitions.lock(tx, conversation_id)
+    # Not by the message's own key, which is another one once it failed and was sent again.
     if await tx.value(
-        "select 1 from message where conversation_id = %(id)s and external_id = %(k)s", id=state.id, k=key
+        "select 1 from message where conversation_id = %(id)s and client_key = %(k)s", id=state.id, k=key
     ):
         return []
     if seen is not None and (other := await _answered(tx, state, seen, by=0)) is not None:
@@ -231,8 +232,9 @@ async def send_as_program(
         key=key,
         limits=limits,
         now=now,
-        content={"program": by.ref or ""},
+        content={"program": by.ref or "", **({"from_person": True} if from_person else {})},
         answers=answers,
+        client_key=key,
         from_person=from_person,
     )
     return [message.id for message in queued.messages]
