@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
 
 import aiohttp
+import pytest
 
 from tests.desk.conftest import Client, Site
+from zhiban.desk import typing_notices
+from zhiban.desk.typing_notices import TypingNotice, TypingNotices
+from zhiban.kit.db import Transaction
 
 
 async def test_a_reply_and_a_note_are_drafts_of_their_own(site: Site) -> None:
@@ -98,3 +104,28 @@ async def test_colleagues_who_see_a_conversation_hear_who_types_in_it_and_that_i
         assert (await chen.post(f"/conversations/{zhou}/draft", {"text": "我"})).status == 409
         site.broker.close()
         assert b"typing" not in await elsewhere.read()
+
+
+async def test_who_comes_while_others_are_looked_up_is_told_of_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    seed, told = site.seed, dict[int, bool]()
+    zhou, ma = seed.conversations["周予安"], seed.conversations["叶知秋"]
+    both = asyncio.Event()
+
+    def tell(_workspace_id: int, notice: TypingNotice) -> None:
+        told[notice.conversation_id] = notice.viewing
+        if len(told) == 2:
+            both.set()
+
+    notices, looked_up = TypingNotices(seed.database, seed.clock, tell), typing_notices.typists
+
+    async def slowly(tx: Transaction, ids: Sequence[int], *, since: datetime) -> Sequence[Any]:
+        if zhou in ids:
+            notices.viewers_changed(seed.workspace_id, ma)
+        return await looked_up(tx, ids, since=since)
+
+    monkeypatch.setattr(typing_notices, "typists", slowly)
+    notices.viewers_changed(seed.workspace_id, zhou)
+    async with asyncio.timeout(5):
+        await both.wait()
+    assert told == {zhou: True, ma: True}
+    notices.close()

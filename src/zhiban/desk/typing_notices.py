@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from datetime import timedelta
 
 from zhiban.conversations.access import changed_conversations
@@ -83,19 +83,21 @@ class TypingNotices:
         try:
             while workspace_id in self._changed:
                 await asyncio.sleep(GATHER_SECONDS)
-                for notice in await self._notices(workspace_id, sorted(self._changed.pop(workspace_id))):
+                ids, viewed = sorted(self._changed.pop(workspace_id)), self._viewed.pop(workspace_id, set())
+                for notice in await self._notices(workspace_id, ids, viewed):
                     self._tell(workspace_id, notice)
         except Exception:  # whatever it is: the next words bring the next notice
             log.exception("Who types in workspace %s cannot be told.", workspace_id)
             self._changed.pop(workspace_id, None)
+            self._viewed.pop(workspace_id, None)
         finally:
             del self._looking[workspace_id]
 
-    async def _notices(self, workspace_id: int, ids: Sequence[int]) -> list[TypingNotice]:
+    async def _notices(self, workspace_id: int, ids: Sequence[int], viewed: Set[int]) -> list[TypingNotice]:
         async with self._database.transaction(workspace_id) as tx:
             found = await typists(tx, ids, since=self._clock.now() - TYPES_FOR)
             places = await changed_conversations(tx, ids)
-        at, viewed = asyncio.get_running_loop().time(), self._viewed.pop(workspace_id, set())
+        at = asyncio.get_running_loop().time()
         old = at - TYPES_FOR.total_seconds()
         self._told = {key: told for key, told in self._told.items() if max(told.at.values(), default=0.0) > old}
         notices = []
