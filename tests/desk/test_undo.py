@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
 from tests.desk.conftest import Client, Site
 from tests.desk.test_browser import says
+from zhiban.conversations import service
+from zhiban.events import Actor
 
 
 async def shown(agent: Client, conversation: int) -> tuple[str, str]:
@@ -121,6 +124,13 @@ async def test_assigning_and_labelling_are_taken_back_unless_somebody_was_quicke
     await chen.post(f"/conversations/{zhou}/assign", {"to": "nobody"})
     late = await lin.post(*undo_of(done.text), hx_request="true")
     assert (late.status, late.text) == (409, "已经有人重新分配了。")
+    # Quicker by so little that it is not to be seen yet when the other's click arrives.
+    done = await lin.post(f"/conversations/{zhou}/assign", chens, hx_request="true")
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await service.assign(tx, zhou, to=None, by=Actor("agent", seed.agents["陈默"]), now=seed.clock.now())
+        waiting = asyncio.create_task(lin.post(*undo_of(done.text), hx_request="true"))
+        await asyncio.wait([waiting], timeout=0.5)
+    assert (await waiting).status == 409
     # What was the assistant's is the assistant's again.
     assistants = await stands(ye)
     done = await lin.post(f"/conversations/{ye}/assign", {"to": "me"}, hx_request="true")

@@ -19,6 +19,7 @@ from zhiban.conversations.list_models import ROWS
 from zhiban.conversations.models import Priority
 from zhiban.conversations.queries import ThreadHead
 from zhiban.conversations.seen import SeenMessage
+from zhiban.conversations.transitions import lock
 from zhiban.desk.first_steps import first_steps
 from zhiban.desk.pages import (
     action_files,
@@ -284,7 +285,9 @@ async def assign(
     """To me, to a colleague, to nobody, or back to the assistant. `was`: only if it is still theirs, to undo that."""
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        before = await access_conversation_to_answer(tx, desk.access, conversation_id)
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
+        await lock(tx, conversation_id)  # whose it is stays so until it is given
+        before = await queries.head(tx, conversation_id)
         if was and was != _holder(before):
             raise Conflict(mark("Somebody has assigned it anew already."))
         words = await _assign(desk, tx, conversation_id, to, now=now)
