@@ -13,6 +13,7 @@ import os
 import sys
 
 HEAD = 8  # bytes that say how long the environment is
+STREAMS = 3  # input, output and errors
 
 
 def ask(address: str, arguments: list[str]) -> None:
@@ -60,11 +61,12 @@ def serve(descriptor: int, arguments: list[str]) -> None:
         while all(key.fileobj is listener for key, _ in waiting.select()):
             connection, _ = listener.accept()
             with connection:
-                head, descriptors, _, _ = socket.recv_fds(connection, HEAD, 3, socket.MSG_CMSG_CLOEXEC)
-                environment = bytearray()
-                while len(environment) < int.from_bytes(head, "big"):
-                    environment += connection.recv(1 << 16)
-                if os.fork() == 0:
+                head, descriptors, _, _ = socket.recv_fds(connection, HEAD, STREAMS, socket.MSG_CMSG_CLOEXEC)
+                environment, size = bytearray(), int.from_bytes(head, "big")
+                while len(environment) < size and (more := connection.recv(1 << 16)):
+                    environment += more
+                # Whoever went away before all was said wants no worker any more.
+                if len(descriptors) == STREAMS and len(environment) == size and os.fork() == 0:
                     listener.close()
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     signal.signal(signal.SIGINT, signal.default_int_handler)
