@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 from pydantic import SecretStr
 
 from tests.desk.conftest import Client, Site
+from zhiban.conversations import replies
+from zhiban.events import Actor
 from zhiban.integrations.smtp import SmtpConfig, SmtpMailer
 from zhiban.kit.settings import load
 from zhiban.testing.smtp import PASSWORD, USER, SmtpSimulator
@@ -46,6 +49,22 @@ async def test_a_transcript_holds_what_was_said_and_no_notes_unless_asked(site: 
     assert taken == [f"conversation {zhou}", f"conversation {zhou} with notes"]
     beside = (await agent.get(f"/conversations/{zhou}")).text
     assert f'href="/conversations/{zhou}/transcript?form=html&amp;notes=true"' in beside
+
+
+async def test_what_a_program_wrote_is_no_rules_and_a_persons_words_are_not_the_assistants(site: Site) -> None:
+    seed, agent = site.seed, await site.signed_in()
+    zhou, orders = seed.conversations["周予安"], Actor("api", 4711, "订单系统")
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        now = seed.clock.now()
+        await replies.add_note(tx, zhou, text="已退款", by=orders, now=now)
+        for key, from_person in (("k1", True), ("k2", False)):
+            said: dict[str, Any] = {"limits": seed.limits, "now": now, "from_person": from_person}
+            await replies.send_as_program(tx, zhou, text=f"是{from_person}", by=orders, key=key, **said)
+    text = (await agent.get(f"/conversations/{zhou}/transcript?notes=true")).text
+    assert "] 订单系统（备注，对方看不到）\r\n已退款" in text
+    assert "] 同事\r\n是True" in text
+    assert "] 值班助手\r\n是False" in text
+    assert "备注 · 订单系统" in " ".join((await agent.get("/search?q=已退款")).text.split())
 
 
 async def test_a_transcript_goes_by_mail_where_a_server_is_set_up(site: Site) -> None:

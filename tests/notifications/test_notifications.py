@@ -105,6 +105,17 @@ async def test_a_mention_reaches_those_who_see_the_inbox_and_not_its_writer(desk
         assert (await queries.news(tx, Access(desk.chen, Role.AGENT, ()), after=0, since=NOON - MINUTE)).rows == ()
 
 
+async def test_a_program_that_mentions_somebody_is_called_by_its_name(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await desk.handed_over(tx, "wm1")
+        orders = Actor("api", 4711, "订单系统")
+        await replies.add_note(tx, state.id, text="@陈默 已退款", by=orders, now=NOON)
+        await replies.add_note(tx, state.id, text="又退了一次", by=orders, now=NOON)
+        _, *rows = await queries.notifications(tx, Access(desk.chen, Role.AGENT))
+        assert [one.who for one in rows] == ["订单系统"] * len(rows)
+        assert [one.who for one in (await queries.mentioning_notes(tx, desk.chen, [state.id])).values()] == ["订单系统"]
+
+
 async def test_a_contact_who_waits_too_long_is_told_of_once_for_each_wait(desk: Desk) -> None:
     clock = SetClock(NOON)
     maintenance = Maintenance(desk.database, limits_of, clock)

@@ -95,7 +95,7 @@ class SearchPage:
 EVERYTHING = SearchFilter()
 
 _HITS = f"""
-select {COLUMNS}, a.name as agent_name
+select {COLUMNS}, coalesce(a.name, m.content ->> 'program') as agent_name
 from message m left join agent a on a.workspace_id = m.workspace_id and a.id = m.agent_id
 where {SEARCHABLE} and m.recalled_at is null and m.state <> 'dropped'
   and (%(notes)s or m.direction <> 'internal') and (not %(only_notes)s or m.direction = 'internal')

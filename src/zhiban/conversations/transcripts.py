@@ -21,7 +21,9 @@ _MAYBE_THEIRS = """m.content ? 'quoted' and m.sender_contact_id is null and m.di
 # A colleague's remark about the contact is for colleagues: a transcript may be given to the contact.
 _LINES = f"""
 select m.id, m.sent_at, m.author, m.direction = 'internal' as note, m.kind,
-  coalesce(a.name, '') as agent_name, coalesce(nullif(g.nickname, ''), p.name, '') as contact_name,
+  coalesce(a.name, case when m.direction = 'internal' then m.content ->> 'program' end, '') as agent_name,
+  m.author = 'api' and m.content @> '{{"from_person": true}}' as for_person,
+  coalesce(nullif(g.nickname, ''), p.name, '') as contact_name,
   case when m.recalled_at is not null then '' else {WITHOUT_LINK} end as text,
   m.recalled_at is not null as recalled,
   m.sender_contact_id as contact_id, coalesce(p.name, '') as own_name, coalesce(g.nickname, '') as nickname,
@@ -50,6 +52,7 @@ class _StoredLine:
     note: bool
     kind: str
     agent_name: str
+    for_person: bool
     contact_name: str
     text: str
     recalled: bool
@@ -116,6 +119,8 @@ def _writer(row: _StoredLine) -> Writer:
         case "contact":
             return "contact"
         case "agent" | "servicer":
+            return "people"
+        case "api" if row.for_person:
             return "people"
         case _:
             return "assistant"

@@ -77,7 +77,8 @@ class NotificationSettings:
 
 @frozen_dataclass
 class NotificationRow:
-    """A notification as its agent sees it. `who`: the agent who brought it about, `actor_ref` the name of a rule.
+    """A notification as its agent sees it. `who`: the agent or the program who brought it about; `actor_ref`: the name
+    of a rule.
 
     It is about a conversation, about a ticket, which may have none, or about a connection.
     """

@@ -14,15 +14,17 @@ ROWS = 50
 FRESH = 20
 OVERLAP = 1000  # ids: they are given out before they are committed, so that an older one may come later
 
-_ROWS = """
+_WHO = "coalesce(a.name, case when n.actor_kind = 'api' then n.actor_ref end)"
+
+_ROWS = f"""
 select n.id, n.kind, n.key, n.conversation_id, n.ticket_id, n.connection_id,
   coalesce(nullif(p.remark, ''), p.name, c.subject, '') as contact,
-  coalesce(i.name, '') as inbox, a.name as who, n.actor_kind, n.actor_ref, n.text, n.ways, n.created_at, n.read_at
+  coalesce(i.name, '') as inbox, {_WHO} as who, n.actor_kind, n.actor_ref, n.text, n.ways, n.created_at, n.read_at
 from notification n left join conversation c on c.workspace_id = n.workspace_id and c.id = n.conversation_id
 left join inbox i on i.workspace_id = c.workspace_id and i.id = c.inbox_id
 left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
 left join agent a on a.workspace_id = n.workspace_id and n.actor_kind = 'agent' and a.id = n.actor_id
-where n.agent_id = %(agent)s{seen} and {wanted} order by n.id desc limit %(limit)s"""
+where n.agent_id = %(agent)s{{seen}} and {{wanted}} order by n.id desc limit %(limit)s"""
 
 
 _NOT_THEIRS = f" and n.kind not in ('{NotificationKind.CONNECTION}', '{NotificationKind.TRACKER}')"
@@ -115,7 +117,7 @@ async def mentioning_notes(tx: Transaction, agent_id: int, ids: Sequence[int]) -
     """Of these conversations the note each that mentions this agent and that they have not read, by conversation."""
     rows = await tx.objects(
         MentioningNote,
-        "select distinct on (n.conversation_id) n.conversation_id, coalesce(a.name, '') as who, n.text "
+        f"select distinct on (n.conversation_id) n.conversation_id, coalesce({_WHO}, '') as who, n.text "
         "from notification n left join agent a on a.workspace_id = n.workspace_id and n.actor_kind = 'agent' "
         "and a.id = n.actor_id where n.agent_id = %(agent)s and n.read_at is null and n.kind = %(kind)s "
         "and n.ticket_id is null and n.conversation_id = any(%(ids)s::bigint[]) order by n.conversation_id, n.id desc",
