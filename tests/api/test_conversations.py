@@ -109,6 +109,7 @@ async def test_one_call_changes_several_things_or_nothing(api: Api, token: str) 
         ({"assignee_id": chen, "seen": 1}, 409),
         ({"status": "open", "snoozed_until": "2027-01-01T00:00:00Z"}, 409),
         ({"status": "snoozed", "snoozed_until": "2020-01-01T00:00:00Z"}, 409),
+        ({"status": "snoozed", "snoozed_until": "9999-12-31T23:59:59-12:00"}, 409),  # a year that nobody reads back
         ({"status": None}, 422),
         ({"stauts": "open"}, 422),
     ):

@@ -56,6 +56,7 @@ from zhiban.ports import Limits, NativeState
 
 UNDO_TIME = timedelta(seconds=6)  # how long a resolution, a snooze, a block can be taken back
 CLOSING_WAITS = timedelta(seconds=7)  # the closing text goes out when that time is over
+LONGEST_SNOOZE = timedelta(days=366)
 AT_ONCE = 200  # conversations that a timer changes in one transaction
 
 
@@ -359,7 +360,10 @@ async def return_to_assistant(
 async def snooze(
     tx: Transaction, conversation_id: int, *, until: datetime, by: Actor, now: datetime, cause: Cause = DIRECT
 ) -> Applied:
-    """Out of sight until a time. Raises Conflict when that time is over, or the conversation is resolved."""
+    """Out of sight until a time. Raises Conflict when that time is over or more than a year ahead, or the conversation
+    is resolved."""
+    if until > now + LONGEST_SNOOZE:
+        raise Conflict(mark("The time to come back must lie within a year."))
     return await transitions.apply(tx, conversation_id, Snooze(until), actor=by, now=now, cause=cause)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from zhiban.conversations.service import LONGEST_SNOOZE
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import mark
-
-LONGEST = timedelta(days=366)
 
 
 def snooze_times(now: datetime, zone: ZoneInfo) -> tuple[tuple[str, str, datetime], ...]:
@@ -46,6 +45,6 @@ def _written(at: str, *, now: datetime, zone: ZoneInfo) -> datetime:
     until = found.replace(tzinfo=zone)
     if until <= now:
         raise Conflict(mark("The time to come back must lie ahead."))
-    if until > now + LONGEST:
+    if until > now + LONGEST_SNOOZE:
         raise Conflict(mark("The time to come back must lie within a year."))
     return until
