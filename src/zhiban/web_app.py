@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from zhiban import __version__, bootstrap
 from zhiban.api import auth as api_auth
+from zhiban.api import conversation_files as conversation_files_api
 from zhiban.api import conversations as conversations_api
 from zhiban.api import gaps as gaps_api
 from zhiban.api import knowledge as knowledge_api
@@ -27,6 +28,8 @@ from zhiban.assistant.suggesting import Suggester
 from zhiban.assistant.translating import Translator
 from zhiban.assistant.trying import Trials
 from zhiban.container import App
+from zhiban.conversations.draft_uploads import MOST_BYTES as MOST_OF_A_FILE
+from zhiban.conversations.draft_uploads import DraftUploads
 from zhiban.desk import stream
 from zhiban.desk.checks import Checks, notice_setup
 from zhiban.desk.editor_page import ACTION_FILES
@@ -155,6 +158,7 @@ def web_application(
         ),
     )
     add_routes(web, conversations_api.router(limits_of=bootstrap.limits_of))
+    conversation_files_api.install(web, DraftUploads(app.database, app.files, bootstrap.limits_of))
     add_routes(web, gaps_api.router())
     add_routes(web, learning_api.router())
     add_routes(web, reports_api.router())
@@ -172,6 +176,6 @@ def web_application(
     # What is small gains nothing, and says through its length what it holds; streams and pictures pass as they are.
     web.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     limit = limit or RequestLimit()
-    files = dict.fromkeys((draft_files.FILES, ACTION_FILES), draft_files.MOST_BYTES)
+    files = dict.fromkeys((draft_files.FILES, conversation_files_api.FILES, ACTION_FILES), MOST_OF_A_FILE)
     uploads = {UPLOADS: MOST_AT_ONCE, YAML_FILES: MOST_BYTES, **files, **limit.uploads}
     return RequestLimits(web, replace(limit, uploads=uploads))

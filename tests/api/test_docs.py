@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -39,13 +40,15 @@ async def _page(api: Api, language: str = "zh-CN") -> str:
         return await answer.text()
 
 
-async def _run(command: str, token: str) -> tuple[int, str]:
-    """The status and the body that this line of a shell brings."""
+async def _run(command: str, token: str, folder: Path) -> tuple[int, str]:
+    """The status and the body that this line of a shell brings, in a folder with the file that it may send."""
+    (folder / "contract.pdf").write_bytes(b"%PDF-1.7 the contract")
     shell = await asyncio.create_subprocess_exec(
         "sh",
         "-c",
         f"{command} -s -w '\\n%{{http_code}}'",
         stdout=asyncio.subprocess.PIPE,
+        cwd=folder,
         env={**os.environ, "ZHIBAN_TOKEN": token, "no_proxy": "*"},
     )
     said, _ = await asyncio.wait_for(shell.communicate(), 30)
@@ -62,17 +65,17 @@ async def _somebody_taps(api: Api) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
-async def test_every_printed_command_works_as_it_stands(api: Api) -> None:
+async def test_every_printed_command_works_as_it_stands(api: Api, tmp_path: Path) -> None:
     token = await api.token("docs", *Scope)
     async with api.app.database.transaction(api.workspace) as tx:
         await knowledge.record_gap(tx, "能寄到日本吗", now=api.clock.now())
-    await conversation(api)
+    await conversation(api, channel="webhook")
     await _somebody_taps(api)
     commands = [html.unescape(found) for found in CODE.findall(await _page(api))]
     statuses = {}
     for command in commands:
         method = shlex.split(command)[2]
-        status, body = await _run(command, token)
+        status, body = await _run(command, token, tmp_path)
         statuses[f"{method} {shlex.split(command)[3].removeprefix(api.url)}"] = status
         if "test_kb" in command:
             assert json.loads(body)["passages"]
@@ -84,6 +87,9 @@ async def test_every_printed_command_works_as_it_stands(api: Api) -> None:
         "POST /api/conversations/1/messages": 201,
         "POST /api/conversations/1/notes": 201,
         "PATCH /api/conversations/1": 200,
+        "GET /api/files?conversation_id=1": 200,
+        "POST /api/files?conversation_id=1": 201,
+        "DELETE /api/files/1": 204,
         "GET /api/reports": 200,
         "GET /api/learned": 200,
         "POST /api/learned/1/approve": 200,
@@ -103,7 +109,7 @@ async def test_every_printed_command_works_as_it_stands(api: Api) -> None:
         "PATCH /api/tickets/1": 200,
         "POST /api/tickets/1/comments": 201,
     }
-    status, body = await _run(commands[0], "zhiban_1_wrong")
+    status, body = await _run(commands[0], "zhiban_1_wrong", tmp_path)
     assert (status, json.loads(body)) == (401, {"detail": "This is no token of ours."})
 
 

@@ -42,8 +42,8 @@ async def label(api: Api, name: str) -> int:
         return await add_label(tx, name=name, color=1, by=SYSTEM, now=api.clock.now())
 
 
-async def conversation(api: Api) -> tuple[OpenInbox, int]:
-    inbox = await open_inbox(api.app.database, api.workspace)
+async def conversation(api: Api, **inbox_of: Any) -> tuple[OpenInbox, int]:
+    inbox = await open_inbox(api.app.database, api.workspace, **inbox_of)
     now = api.clock.now()
     async with api.app.database.transaction(api.workspace) as tx:
         message = IncomingMessage("m1", "周予安", "周予安", SenderRole.CONTACT, Kind.TEXT, "打不开", now)

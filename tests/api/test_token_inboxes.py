@@ -123,6 +123,9 @@ WALK: dict[str, tuple[Callable[[TwoShops], Call], int | None]] = {
     "PATCH /api/conversations/{conversation_id}": (
         lambda s: (f"/api/conversations/{s.conversations[THEIRS]}", {"priority": "high"}), 404,
     ),
+    "GET /api/files": (lambda s: (f"/api/files?conversation_id={s.conversations[THEIRS]}", {}), 404),
+    "POST /api/files": (lambda s: (f"/api/files?conversation_id={s.conversations[THEIRS]}", {"any": "body"}), 404),
+    "DELETE /api/files/{file_id}": (lambda s: ("/api/files/1", {}), 404),  # each token's own
     "GET /api/reports": (lambda s: (f"/api/reports?inbox={s.inboxes[THEIRS].inbox_id}", {}), 404),
     "GET /api/gaps": (lambda s: ("/api/gaps", {}), None),
     "GET /api/gaps/{gap_id}": (lambda s: (f"/api/gaps/{s.gap}", {}), None),

@@ -28,6 +28,7 @@ from zhiban.conversations.draft_files import (
 from zhiban.conversations.outbox import QueuedMessage, ReplyCollision, ReplyTooLong
 from zhiban.conversations.outgoing_files import OutgoingFiles
 from zhiban.conversations.sending import Deferred, NotToBeSent, SendRejected, SendSucceeded, dispatch
+from zhiban.events import Actor
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Conflict, NotFound
@@ -70,13 +71,21 @@ class Talk:
     def work(self):  # type: ignore[no-untyped-def]
         return self.desk.database.transaction(self.desk.workspace_id)
 
+    def actor(self, agent_id: int | None) -> Actor:
+        return Actor("agent", agent_id or self.desk.lin)
+
     async def puts(self, data: bytes, name: str, *, by: int | None = None, limits: Limits = LIMITS) -> DraftFile:
         async with spooled(_once(data), limit=1 << 20, head=HEAD) as spool:
             await self.store.keep(self.desk.workspace_id, spool)
             content = StoredContent(spool.sha256, spool.size, spool.head, name)
         async with self.work() as tx:
             return await add_draft_file(
-                tx, self.conversation, content, agent_id=by or self.desk.lin, limits=limits, now=self.clock.now()
+                tx,
+                self.conversation,
+                content,
+                by=Actor("agent", by or self.desk.lin),
+                limits=limits,
+                now=self.clock.now(),
             )
 
     async def replies(
@@ -97,7 +106,7 @@ class Talk:
 
     async def waiting(self, *, by: int | None = None) -> list[str]:
         async with self.work() as tx:
-            return [one.filename for one in await draft_files(tx, self.conversation, by or self.desk.lin)]
+            return [one.filename for one in await draft_files(tx, self.conversation, self.actor(by))]
 
     async def queued(self) -> list[QueuedMessage]:
         async with self.work() as tx:
@@ -177,12 +186,12 @@ async def test_files_of_others_are_nobodys(talk: Talk) -> None:
         await talk.replies("拿来", his)
     async with talk.work() as tx:
         with pytest.raises(NotFound):
-            await access_draft_file(tx, his.id, talk.desk.lin)
+            await access_draft_file(tx, his.id, Actor("agent", talk.desk.lin))
         with pytest.raises(NotFound):
-            await remove_draft_file(tx, his.id, talk.desk.lin)
+            await remove_draft_file(tx, his.id, Actor("agent", talk.desk.lin))
     assert await talk.waiting(by=talk.desk.chen) == ["他的.pdf"]
     async with talk.work() as tx:
-        await remove_draft_file(tx, his.id, talk.desk.chen)
+        await remove_draft_file(tx, his.id, Actor("agent", talk.desk.chen))
     assert await talk.waiting(by=talk.desk.chen) == []
 
 

@@ -12,6 +12,7 @@ from pydantic.config import JsonDict
 from zhiban.api.knowledge import CleanText
 from zhiban.api.ticket_models import LabelName, PriorityName, RowId, priority_name
 from zhiban.conversations.browsing import BrowsedConversation, BrowsedMessage
+from zhiban.conversations.draft_files import MOST_FILES, DraftFile
 from zhiban.conversations.models import Priority, Status
 from zhiban.kit.i18n import mark
 
@@ -146,6 +147,35 @@ class MessagesOut(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"messages": [_MESSAGE], "next_before": None}]})
 
 
+_DRAFT_FILE: JsonDict = {
+    "id": 7,
+    "kind": "file",
+    "filename": "contract.pdf",
+    "content_type": "application/pdf",
+    "size": 48_213,
+}
+
+
+class DraftFileOut(BaseModel):
+    id: int = Field(description=mark("Name it in `files` of a reply."))
+    kind: str = Field(description=mark("As what the channel shows it: `image`, `video`, `voice` or `file`."))
+    filename: str
+    content_type: str = Field(description=mark("What its own first bytes say that it is."))
+    size: int = Field(description=mark("In bytes."))
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_DRAFT_FILE]})
+
+    @classmethod
+    def of(cls, one: DraftFile) -> DraftFileOut:
+        return cls.model_validate({name: getattr(one, name) for name in cls.model_fields})
+
+
+class DraftFilesOut(BaseModel):
+    files: list[DraftFileOut]
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"files": [_DRAFT_FILE]}]})
+
+
 # --------------------------------------------------------------------------------------------------------- what is sent
 
 
@@ -155,7 +185,14 @@ _WROTE = mark("Only with the status `resolved`: the last message you read. Refus
 
 
 class ReplyIn(BaseModel):
-    text: SaidText = Field(description=mark("What the contact reads; long ones go out in parts."))
+    text: Annotated[CleanText, Field(max_length=LONGEST_TEXT)] = Field(
+        "", description=mark("What the contact reads; long ones go out in parts. Empty only with files.")
+    )
+    files: list[RowId] = Field(
+        default=[],
+        max_length=MOST_FILES,
+        description=mark("Files that you put beside the reply, in this order, each a message after the text."),
+    )
     from_person: bool = Field(
         False,
         description=mark(

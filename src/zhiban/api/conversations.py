@@ -218,7 +218,7 @@ async def _reply(
 ) -> str:
     """Returns the key under which the parts were queued. An agent's session answers as the agent does at the desk."""
     said: dict[str, Any] = {"text": wanted.text, "limits": limits, "now": now}
-    said |= {"seen": wanted.seen, "reply_to": wanted.reply_to}
+    said |= {"seen": wanted.seen, "files": wanted.files, "reply_to": wanted.reply_to}
     if caller.actor.kind == "agent":
         await replies.reply(tx, conversation_id, by=caller.access.agent_id, client_key=key, **said)
         return key_for("reply", tx.workspace_id, conversation_id, key)

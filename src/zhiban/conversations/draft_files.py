@@ -1,4 +1,4 @@
-"""Files that an agent has put beside a reply and not sent yet. Their contents are in the file store."""
+"""Files that an agent, or a program, has put beside a reply and not sent yet. Their contents are in the file store."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from zhiban.conversations.attachments import LARGEST_SHOWN
+from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.file_types import INLINE, content_type, dimensions, named, sniff
@@ -19,6 +20,7 @@ NO_FILES = mark("This channel takes no files.")
 LARGEST = 30 << 20  # bytes; no channel that we know takes more
 
 _COLUMNS = "id, kind, filename, content_type, size, sha256, width, height"
+_OWN = "(agent_id, token_id) is not distinct from (%(agent)s::bigint, %(token)s::bigint)"
 
 
 class FileNotTaken(Conflict):
@@ -66,20 +68,24 @@ class StoredContent:
     claimed_type: str | None = None
 
 
-async def draft_files(tx: Transaction, conversation_id: int, agent_id: int) -> tuple[DraftFile, ...]:
-    """What this agent has put beside the reply here, in the order in which it came."""
+def _owner(by: Actor) -> dict[str, int | None]:
+    return {"agent": by.id if by.kind == "agent" else None, "token": by.id if by.kind == "api" else None}
+
+
+async def draft_files(tx: Transaction, conversation_id: int, by: Actor) -> tuple[DraftFile, ...]:
+    """What this agent, or program, has put beside the reply here, in the order in which it came."""
     return tuple(
         await tx.objects(
             DraftFile,
-            f"select {_COLUMNS} from draft_file where conversation_id = %(id)s and agent_id = %(agent)s order by id",
+            f"select {_COLUMNS} from draft_file where conversation_id = %(id)s and {_OWN} order by id",
             id=conversation_id,
-            agent=agent_id,
+            **_owner(by),
         )
     )
 
 
 async def add_draft_file(
-    tx: Transaction, conversation_id: int, content: StoredContent, *, agent_id: int, limits: Limits, now: datetime
+    tx: Transaction, conversation_id: int, content: StoredContent, *, by: Actor, limits: Limits, now: datetime
 ) -> DraftFile:
     """Put a file that is in the store beside the reply. What it is, its own first bytes say.
 
@@ -92,20 +98,20 @@ async def add_draft_file(
     what = content_type(type_, name, content.claimed_type)
     kind = as_taken(limits, what, content.size)
     waiting = await tx.value(
-        "select count(*) from draft_file where conversation_id = %(id)s and agent_id = %(agent)s",
+        f"select count(*) from draft_file where conversation_id = %(id)s and {_OWN}",
         id=conversation_id,
-        agent=agent_id,
+        **_owner(by),
     )
     if waiting >= MOST_FILES:
         raise Conflict(f"At most {MOST_FILES} files go out with one reply. Send these first.")
     width, height = dimensions(content.head) or (None, None)
     id_ = await tx.value(
-        "insert into draft_file (workspace_id, conversation_id, agent_id, kind, filename, content_type, size, sha256, "
-        "width, height, created_at) values (%(workspace)s, %(conversation)s, %(agent)s, %(kind)s, %(name)s, %(type)s, "
-        "%(size)s, %(sha256)s, %(width)s, %(height)s, %(now)s) returning id",
+        "insert into draft_file (workspace_id, conversation_id, agent_id, token_id, kind, filename, content_type, "
+        "size, sha256, width, height, created_at) values (%(workspace)s, %(conversation)s, %(agent)s, %(token)s, "
+        "%(kind)s, %(name)s, %(type)s, %(size)s, %(sha256)s, %(width)s, %(height)s, %(now)s) returning id",
         workspace=tx.workspace_id,
         conversation=conversation_id,
-        agent=agent_id,
+        **_owner(by),
         kind=kind,
         name=name,
         type=what,
@@ -118,29 +124,27 @@ async def add_draft_file(
     return DraftFile(int(id_), kind, name, what, content.size, content.sha256, width, height)
 
 
-async def access_draft_file(tx: Transaction, file_id: int, agent_id: int) -> DraftFile:
-    """A file that this agent put beside a reply. Raises NotFound, also for those of others."""
+async def access_draft_file(tx: Transaction, file_id: int, by: Actor) -> DraftFile:
+    """A file that this agent, or program, put beside a reply. Raises NotFound, also for those of others."""
     found = await tx.object(
         DraftFile,
-        f"select {_COLUMNS} from draft_file where id = %(id)s and agent_id = %(agent)s",
+        f"select {_COLUMNS} from draft_file where id = %(id)s and {_OWN}",
         id=file_id,
-        agent=agent_id,
+        **_owner(by),
     )
     if found is None:
         raise NotFound("There is no such file.")
     return found
 
 
-async def remove_draft_file(tx: Transaction, file_id: int, agent_id: int) -> None:
+async def remove_draft_file(tx: Transaction, file_id: int, by: Actor) -> None:
     """Take a file away again. Raises NotFound, also for those of others."""
-    if not await tx.run(
-        "delete from draft_file where id = %(id)s and agent_id = %(agent)s", id=file_id, agent=agent_id
-    ):
+    if not await tx.run(f"delete from draft_file where id = %(id)s and {_OWN}", id=file_id, **_owner(by)):
         raise NotFound("There is no such file.")
 
 
 async def take_draft_files(
-    tx: Transaction, conversation_id: int, agent_id: int, ids: Sequence[int]
+    tx: Transaction, conversation_id: int, by: Actor, ids: Sequence[int]
 ) -> tuple[DraftFile, ...]:
     """These files, in this order, for a message that is stored in the same transaction; they wait no longer.
 
@@ -152,11 +156,11 @@ async def take_draft_files(
         one.id: one
         for one in await tx.objects(
             DraftFile,
-            "delete from draft_file where conversation_id = %(conversation)s and agent_id = %(agent)s "
+            f"delete from draft_file where conversation_id = %(conversation)s and {_OWN} "
             f"and id = any(%(ids)s::bigint[]) returning {_COLUMNS}",
             conversation=conversation_id,
-            agent=agent_id,
             ids=list(ids),
+            **_owner(by),
         )
     }
     if len(found) < len(set(ids)):

@@ -336,11 +336,14 @@ async def _is_closed(tx: Transaction, state: ConversationState, author: Author, 
 def _parts(
     texts: Sequence[str], files: Sequence[DraftFile], *, kind: Kind, content: Mapping[str, Any], key: str
 ) -> list[dict[str, Any]]:
-    """The messages that a reply consists of: its text in pieces, of which the last has the content, then its files."""
-    parts: list[dict[str, Any]] = [{"kind": kind, "part": part, "content": {}} for part in texts]
+    """The messages that a reply consists of: its text in pieces, of which the last has the content, then its files.
+
+    Each of them names the program that said it."""
+    said_by = {"program": content["program"]} if "program" in content else {}
+    parts: list[dict[str, Any]] = [{"kind": kind, "part": part, "content": said_by} for part in texts]
     if parts:
         parts[-1]["content"] = content
-    parts += [{"kind": file.kind, "part": "", "content": {}} for file in files]
+    parts += [{"kind": file.kind, "part": "", "content": said_by} for file in files]
     for n, part in enumerate(parts):
         part["key"] = key if n == 0 else f"{key}_{n}"
     return parts

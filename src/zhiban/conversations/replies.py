@@ -74,7 +74,7 @@ async def reply(
     source = text
     if formatted:
         text = rich_text.plain(source)
-    taken_files = (*await take_draft_files(tx, state.id, by, files), *attached)
+    taken_files = (*await take_draft_files(tx, state.id, Actor("agent", by), files), *attached)
     answers = None if reply_to is None else await quotation(tx, state.id, reply_to, limits=limits, words=text)
     if answers is not None:
         text = answers.above + text
@@ -197,15 +197,16 @@ async def send_as_program(
     now: datetime,
     from_person: bool = False,
     seen: int | None = None,
+    files: Sequence[int] = (),
     reply_to: int | None = None,
 ) -> list[int]:
     """A program writes to the contact by the API; nobody becomes the assignee. Returns the ids of the parts.
 
     `from_person`: somebody wrote it there, so that people have the conversation and the contact waits no longer; if
-    not, who waits goes on waiting, as with a rule's words. `seen`, `reply_to` as in `reply`. The same `key` sends once.
-    Raises what `reply` raises, and GroupClosed.
+    not, who waits goes on waiting, as with a rule's words. `seen`, `files`, `reply_to` as in `reply`. The same
+    `key` sends once. Raises what `reply` raises, and GroupClosed.
     """
-    if not text.strip():
+    if not text.strip() and not files:
         raise Conflict("There is nothing to send.")
     state = await transitions.lock(tx, conversation_id)
     # Not by the message's own key, which is another one once it failed and was sent again.
@@ -215,10 +216,11 @@ async def send_as_program(
         return []
     if seen is not None and (other := await _answered(tx, state, seen, by=0)) is not None:
         raise ReplyCollision(Author(other.author), other.name)
+    taken_files = await take_draft_files(tx, state.id, by, files)
     answers = None if reply_to is None else await quotation(tx, state.id, reply_to, limits=limits, words=text)
     if answers is not None:
         text = answers.above + text
-    _check_allowance(state, text, limits, now=now)
+    _check_allowance(state, text, limits, now=now, files=len(taken_files))
     if state.is_group:
         await check_group_open(tx, state, limits)
     if from_person:
@@ -232,6 +234,7 @@ async def send_as_program(
         key=key,
         limits=limits,
         now=now,
+        files=taken_files,
         content={"program": by.ref or "", **({"from_person": True} if from_person else {})},
         answers=answers,
         client_key=key,

@@ -272,7 +272,7 @@ class DeskRequest:
             rewrites=self.settings.drafting is not None and self.settings.drafting.rewrites,
             last_incoming=max((row.id for row in part.rows if row.author == "contact"), default=0),
             drafts=await drafts(tx, conversation_id, self.agent.id),
-            files=await draft_files(tx, conversation_id, self.agent.id),
+            files=await draft_files(tx, conversation_id, Actor("agent", self.agent.id)),
             followers=await followers_of(tx, conversation_id),
             ratings=tuple(await ratings_of(tx, head.contact_id, self.access)),
             taken_files=channel_limits.taken_files(self.settings.limits_of(head.channel)),

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, params
 from fastapi.responses import JSONResponse, Response
@@ -17,6 +18,7 @@ from zhiban.web.render import Renderer, viewer_of
 METHODS = ("get", "post", "put", "patch", "delete")
 DEPTH = 4
 TOKEN = "ZHIBAN_TOKEN"  # noqa: S105 - the variable that the printed commands read
+BINARY = "application/octet-stream"
 PLACES = {"body": mark("请求体"), "query": mark("查询参数"), "path": mark("路径"), "header": mark("请求头")}
 
 
@@ -44,18 +46,24 @@ class Operation:
     statuses: tuple[tuple[str, str], ...]
     scopes: tuple[str, ...]  # what a token needs; empty: no token is needed
     protected: bool
+    file: bool = False  # whether what is sent is a file as it is
 
     def curl(self, address: str) -> str:
-        """A command that works as it stands, once the token is in its variable."""
+        """A command that works as it stands, once the token is in its variable, and a file is there that it sends."""
         path = self.path
         for field in self.fields:
             if field.where == "path":
                 path = path.replace(f"{{{field.name}}}", str(field.sample))
+        asked = {one.name: one.sample for one in self.fields if one.where == "query" and one.required}
+        if asked:
+            path += "?" + urlencode(asked)
         lines = [f"curl -X {self.method} {shlex.quote(address + path)}"]
         if self.protected:
             lines.append(f'-H "Authorization: Bearer ${TOKEN}"')
         if self.body:
             lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(self.body)}"]
+        if self.file:
+            lines += [f"-H 'Content-Type: {BINARY}'", "--data-binary @contract.pdf"]
         return " \\\n  ".join(lines)
 
     @property
@@ -74,7 +82,8 @@ def operations(schema: Mapping[str, Any]) -> list[Operation]:
 
 
 def _operation(schema: Mapping[str, Any], method: str, path: str, found: Mapping[str, Any]) -> Operation:
-    body = found.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    content = found.get("requestBody", {}).get("content", {})
+    body = content.get("application/json", {}).get("schema")
     responses = found.get("responses", {})
     first: Mapping[str, Any] = next((value for code, value in responses.items() if code.startswith("2")), {})
     security: Sequence[Mapping[str, Sequence[str]]] = found.get("security", ())
@@ -90,6 +99,7 @@ def _operation(schema: Mapping[str, Any], method: str, path: str, found: Mapping
         statuses=tuple((code, str(value.get("description", ""))) for code, value in responses.items()),
         scopes=tuple(scope for one in security for scopes in one.values() for scope in scopes),
         protected=bool(security),
+        file=BINARY in content,
     )
 
 

@@ -8,29 +8,18 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
-from zhiban.conversations.access import access_conversation_to_answer
-from zhiban.conversations.draft_files import (
-    LARGEST,
-    NO_FILES,
-    FileNotTaken,
-    StoredContent,
-    access_draft_file,
-    add_draft_file,
-    remove_draft_file,
-    too_large,
-)
+from zhiban.conversations.draft_files import access_draft_file, remove_draft_file
+from zhiban.conversations.draft_uploads import DraftUploads
 from zhiban.desk.labels import KIND_ICONS
 from zhiban.desk.pages.attachments import stored_file_response
 from zhiban.desk.request import DeskSettings
-from zhiban.kit.file_store import FileTooLarge, spooled
-from zhiban.kit.file_types import HEAD
+from zhiban.events import Actor
 from zhiban.people.auth import CurrentAgent, auth_of
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 FILES = "/desk/files"
-MOST_BYTES = LARGEST + (1 << 10)  # of a request: a little more, so that our own words say that a file is too large
 
 
 @router.post(FILES + "/{conversation_id}")
@@ -42,23 +31,19 @@ async def add(
 ) -> Response:
     """Keep the body as a file beside the reply. It is read only once we know who sends it, and where to."""
     auth, desk = auth_of(request), _settings(request)
-    async with auth.database.page_transaction(agent.workspace_id) as tx:
-        head = await access_conversation_to_answer(tx, agent.access, conversation_id)
-    limits = desk.limits_of(head.channel)
-    largest = max((one.most for one in limits.media.values()), default=0)
     try:
-        async with spooled(request.stream(), limit=min(largest, LARGEST), head=HEAD) as spool:
-            await desk.files.keep(agent.workspace_id, spool)
-            content = StoredContent(spool.sha256, spool.size, spool.head, name, request.headers.get("content-type"))
+        file = await DraftUploads(auth.database, desk.files, desk.limits_of).receive(
+            request.stream(),
+            workspace_id=agent.workspace_id,
+            access=agent.access,
+            conversation_id=conversation_id,
+            by=Actor("agent", agent.id),
+            name=name,
+            claimed_type=request.headers.get("content-type"),
+            now=auth.clock.now(),
+        )
     except ClientDisconnect:
         return Response(status_code=400)  # whoever changed their mind reads nothing
-    except FileTooLarge:
-        raise FileNotTaken(too_large(largest) if largest else NO_FILES) from None
-    async with auth.database.page_transaction(agent.workspace_id) as tx:
-        await access_conversation_to_answer(tx, agent.access, conversation_id)
-        file = await add_draft_file(
-            tx, conversation_id, content, agent_id=agent.id, limits=limits, now=auth.clock.now()
-        )
     return auth.renderer.answer("desk/file.html", auth.viewer(request, agent), file=file, kind_icons=KIND_ICONS)
 
 
@@ -66,7 +51,7 @@ async def add(
 async def show(request: Request, agent: CurrentAgent, file_id: int) -> Response:
     """The file as it will be sent, for whoever put it there."""
     async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
-        found = await access_draft_file(tx, file_id, agent.id)
+        found = await access_draft_file(tx, file_id, Actor("agent", agent.id))
     return await stored_file_response(
         request,
         agent.workspace_id,
@@ -82,7 +67,7 @@ async def show(request: Request, agent: CurrentAgent, file_id: int) -> Response:
 async def remove(request: Request, agent: CurrentAgent, file_id: int) -> Response:
     """Take it away again."""
     async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
-        await remove_draft_file(tx, file_id, agent.id)
+        await remove_draft_file(tx, file_id, Actor("agent", agent.id))
     return Response(status_code=204)
 
 

@@ -9,19 +9,22 @@ down_revision = "0102"
 branch_labels = None
 depends_on = None
 
-# Of one agent in one conversation, until they are sent; the contents lie in the file store, by their digest.
+# Of one agent or program in one conversation, until they are sent; the contents lie in the file store, by their digest.
 DRAFT_FILES = """
 create table draft_file (
   workspace_id bigint not null, id bigint generated always as identity,
-  conversation_id bigint not null, agent_id bigint not null,
+  conversation_id bigint not null, agent_id bigint, token_id bigint,
   kind text not null, filename text not null, content_type text not null, size bigint not null, sha256 text not null,
   width int, height int, created_at timestamptz not null,
   constraint pk_draft_file primary key (workspace_id, id),
   constraint fk_draft_file_conversation_id foreign key (workspace_id, conversation_id) references conversation
     on delete cascade,
-  constraint fk_draft_file_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
+  constraint fk_draft_file_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade,
+  constraint fk_draft_file_token_id foreign key (workspace_id, token_id) references api_token on delete cascade,
+  constraint ck_draft_file_owner check (num_nonnulls(agent_id, token_id) > 0));
 create index ix_draft_file_conversation_id on draft_file (workspace_id, conversation_id, agent_id, id);
 create index ix_draft_file_agent_id on draft_file (workspace_id, agent_id);
+create index ix_draft_file_token_id on draft_file (workspace_id, token_id) where token_id is not null;
 """
 
 # Of the resolution: who it was (an agent, or nobody of ours) and for which team. Reports read the facts of the log.
