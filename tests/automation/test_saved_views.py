@@ -17,7 +17,7 @@ from zhiban.conversations import lists, service
 from zhiban.conversations.contact_labels import contact_labels, label_contact_of
 from zhiban.conversations.facts import conversation_facts
 from zhiban.conversations.labels import remove_label
-from zhiban.conversations.list_models import ListView, Queue, StatusTab
+from zhiban.conversations.list_models import ListView, Queue, StatusTab, ViewCount
 from zhiban.conversations.models import Priority
 from zhiban.events import SYSTEM, Actor
 from zhiban.kit.db import Database, Transaction
@@ -147,7 +147,7 @@ async def test_a_list_finds_what_the_conditions_say(desk: Desk, conditions: list
             )
         some = Access(desk.lin, Role.AGENT, (other.inbox_id,))
         for access in (Access(desk.lin, Role.OWNER), some):
-            counted = {id_: n for id_, _, n in (await shown(tx, access)).views}
+            counted = {one.id: one.count for one in (await shown(tx, access)).views}
             for view, group in zip(ids, groups, strict=True):
                 wanted = {
                     id_ for id_, one in facts.items() if holds(group, one, desk.lin) and access.sees(one.state.inbox_id)
@@ -184,7 +184,7 @@ async def test_tabs_and_the_next_in_a_view(desk: Desk) -> None:
             tx, access, queue=Queue.ALL, tab=StatusTab.RESOLVED, views=views, view=view, now=NOON
         )
         assert [row.id for row in resolved.rest] == [last.id]
-        assert (resolved.title, resolved.views) == ("重要", ((view, "重要", 1),))
+        assert (resolved.title, resolved.views) == ("重要", (ViewCount(view, "重要", 1),))
         assert "view=" in resolved.address()
         assert other.id not in await lists.matching(
             tx, access, queue=Queue.ALL, tab=StatusTab.OPEN, limit=9, views=views, view=view, now=NOON

@@ -13,6 +13,7 @@ from tests.desk.conftest import Fields, Site
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST
 from tests.desk.test_labelling import rows
+from zhiban.conversations import lists
 
 HERE = "/settings/views"
 FORM: Fields = [("name", "重要的"), ("shared", "true"), ("c.match", "all"), ("c.0.kind", "priority"),
@@ -96,3 +97,46 @@ async def test_a_view_is_built_and_followed(site: Site, enter: Visit) -> None:
     await expect(page.locator("#rows .conv")).to_have_count(2)
     await expect(page.locator("#views .nav .count")).to_have_text("2")
     await expect(page.locator("#list h1")).to_contain_text("久等的要紧事")
+
+
+async def test_what_a_view_was_not_looked_for_in_is_said_and_looked_through(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where more is open than a view is looked for in at once, nothing is left out in silence."""
+    lin = await site.signed_in()
+    named: Fields = [("name", "姓周的"), ("c.match", "all"), ("c.0.kind", "contact_name"),
+                     ("c.0.operator", "contains"), ("c.0.values", "周予安")]  # fmt: skip
+    view = (await lin.post(HERE, named)).headers["location"].rsplit("/", 1)[-1]
+    there = f"queue=all&view={view}"
+    whole = (await lin.get(f"/desk/rows?{there}")).text
+    assert ('id="more"' in whole, await rows(lin, there)) == (False, ["周予安"])
+    first = (await rows(lin, "queue=all"))[0]
+    assert first != "周予安"
+    monkeypatch.setattr(lists, "LOOKED_THROUGH", 1)  # whoever waits longest, and that is somebody else
+    page = (await lin.get(f"/?{there}")).text
+    assert "在排在前面的1个会话里没有找到。" in page
+    assert "这个视图里没有会话" not in page
+    assert f'hx-get="/desk/rows?queue=all&amp;status=open&amp;view={view}&amp;limit=50"' in page
+    assert await rows(lin, f"{there}&limit=75") == ["周予安"]  # and stays there while the list is live
+    live = (await lin.get(f"/desk/list?{there}&limit=75&live=true")).text
+    assert ('name="limit" value="75"' in live, "周予安" in live) == (True, True)
+    zhou = site.seed.conversations["周予安"]
+    assert f'"ids":[{zhou}]' in (await lin.get(f"/desk/matching?{there}")).text  # all of it is selected
+    assert "在排在前面的1个会话里没有找到。" in (await lin.get(f"{HERE}/{view}")).text
+    # Resolving goes on to whoever is next in the view, however far down.
+    form = {"queue": "all", "status": "open", "view": view}
+    done = await lin.post(f"/conversations/{site.seed.conversations[first]}/resolve", form)
+    assert f'data-id="{zhou}"' in done.text
+    # A count of what was looked through says that there are others.
+    await lin.post(HERE, [("name", "等着的"), ("c.match", "all"), ("c.0.kind", "waiting"), ("c.0.minutes", "0")])
+    rail = (await lin.get("/")).text
+    assert '<span class="count">2+</span>' in rail.split("等着的")[-1].split("</a>")[0]
+
+
+async def test_a_list_ends_in_words(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    lin = await site.signed_in()
+    monkeypatch.setattr(lists, "MOST_ROWS", 2)
+    page = (await lin.get("/desk/rows?queue=all&limit=2")).text
+    assert "只列出前2个。" in page
+    assert 'class="count">2+</span>' in page
+    assert "继续" not in page

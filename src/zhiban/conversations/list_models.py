@@ -13,6 +13,7 @@ from zhiban.conversations.seen import stamp_of
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 ROWS = 25
+MOST_ROWS = 500  # of one list; whoever looks for more narrows it
 
 
 class Queue(StrEnum):
@@ -128,6 +129,16 @@ class ListFilter:
 
 
 @frozen_dataclass
+class ViewCount:
+    """A saved view, with how many are open in it; `more`: of those that were looked through, and there are others."""
+
+    id: int
+    name: str
+    count: int
+    more: bool = False
+
+
+@frozen_dataclass
 class ListView:
     """A list that is looked at; what stands beside an open conversation needs no more of it than its first fields."""
 
@@ -138,13 +149,15 @@ class ListView:
     counts: Counts = Counts()
     tabs: Mapping[str, int] = field(default_factory=dict)
     limit: int = ROWS
-    more: int | None = None  # the limit that would show more
+    more: int | None = None  # the limit that would show more, or look through more
+    full: bool = False  # whether there are more than a list shows at most
+    looked: int | None = None  # of the conversations in this tab, so many were looked through, and there are others
     label: int | None = None  # only conversations with this label
     labels: tuple[Label, ...] = ()  # all there are
     current: int | None = None
     view: int | None = None  # the saved view that is looked at
     sort: Sort = Sort.WAITING
-    views: tuple[tuple[int, str, int], ...] = ()  # all there are: id, name, how many are open
+    views: tuple[ViewCount, ...] = ()  # all there are
     in_team: bool = False  # whether the agent has a team
     notes: Mapping[int, tuple[str, str]] = field(default_factory=dict)  # who mentions the agent, and in which words
     inbox: int | None = None  # only conversations of this inbox
@@ -178,7 +191,7 @@ class ListView:
     @property
     def title(self) -> str:
         """What the view is called that is looked at; empty for none."""
-        return next((name for id_, name, _ in self.views if id_ == self.view), "")
+        return next((one.name for one in self.views if one.id == self.view), "")
 
     @property
     def empty(self) -> bool:

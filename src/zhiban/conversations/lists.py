@@ -9,6 +9,7 @@ from typing import Literal
 
 from zhiban.conversations.labels import labels
 from zhiban.conversations.list_models import (
+    MOST_ROWS,
     NOTHING_OF_ONES_OWN,
     ROWS,
     WITHOUT_TABS,
@@ -20,12 +21,13 @@ from zhiban.conversations.list_models import (
     Queue,
     Sort,
     StatusTab,
+    ViewCount,
 )
 from zhiban.conversations.quotes import WITHOUT_LINK
 from zhiban.kit.db import Transaction
 from zhiban.people.permissions import Access
 
-LOOKED_THROUGH = 5000  # conversations of a tab that a saved view is looked for in, those at the top of its list
+LOOKED_THROUGH = 5000  # conversations of a tab that a saved view is looked for in at first, those on top of its list
 NO_VIEW = ListFilter(0, "", "false", {})  # one that is gone, or somebody else's: it has nothing in it
 COUNTED = 1000  # counts stop here: nobody reads more, and counting on would cost more than the list
 
@@ -112,11 +114,16 @@ def _of_each(what: str, part: tuple[str, str], limit: str, *, each: str, also: s
     )
 
 
-def _looked_through(part: tuple[str, str], *, each: str, also: str) -> str:
+def looked_through(limit: int) -> int:
+    """How many conversations of a tab a view is looked for in, to list `limit`: the further on, the more at once."""
+    return LOOKED_THROUGH * max(1, limit // ROWS) ** 2
+
+
+def _looked_through(part: tuple[str, str], most: int, *, each: str, also: str) -> str:
     """SQL for the rows, called `c`, of one stretch that a view is looked for in."""
     if not each:
-        return f"({_stretch('c.*', part, str(LOOKED_THROUGH), each='', also=also)}) c"
-    ids = _stretch("c.id", part, str(LOOKED_THROUGH), each=each, also=also)
+        return f"({_stretch('c.*', part, str(most), each='', also=also)}) c"
+    ids = _stretch("c.id", part, str(most), each=each, also=also)
     return f"({ids}) looked join conversation c on c.id = looked.id"
 
 
@@ -229,7 +236,8 @@ async def conversation_list(
     """
     chosen = _chosen(views, view)
     within, ours = _narrowed(access, own, inbox, team)
-    picked = await _picked(tx, within, queue=queue, tab=tab, label=label, view=chosen, sort=sort)
+    looked = looked_through(limit)
+    picked = await _picked(tx, within, queue=queue, tab=tab, label=label, view=chosen, sort=sort, looked=looked)
     found = await tx.objects(
         ConversationRow,
         _ROWS.format(picked=picked, words=WITHOUT_LINK),
@@ -247,6 +255,10 @@ async def conversation_list(
     # Those of a label or a view would cost more to count than the list.
     tabs = label is None and chosen is None and inbox is None and queue not in WITHOUT_TABS
     counted = await counts(tx, access, snoozed=queue if tabs else None, own=own)
+    others = len(found) > limit
+    beyond = False
+    if chosen not in (None, NO_VIEW) and not others:
+        others = beyond = await _has_more(tx, within, ours, queue=queue, tab=tab, label=label, sort=sort, than=looked)
     return ListView(
         queue=queue,
         tab=tab,
@@ -255,7 +267,9 @@ async def conversation_list(
         counts=counted,
         tabs={"open": counted.of(queue), "snoozed": counted.snoozed} if tabs else {},
         limit=limit,
-        more=limit + ROWS if len(found) > limit else None,
+        more=limit + ROWS if others and limit + ROWS <= MOST_ROWS else None,
+        full=others and limit + ROWS > MOST_ROWS,
+        looked=looked if beyond else None,
         label=label,
         labels=await labels(tx),
         current=current,
@@ -266,6 +280,32 @@ async def conversation_list(
         inbox=inbox,
         team=team,
     )
+
+
+async def _has_more(
+    tx: Transaction,
+    access: Access,
+    own: OwnIds,
+    *,
+    queue: Queue,
+    tab: StatusTab,
+    label: int | None,
+    sort: Sort,
+    than: int,
+) -> bool:
+    """Whether there are conversations in a tab behind the first `than`, where a view was not looked for."""
+    labelled = await _labelled(tx, label)
+    each = "" if labelled == _AMONG_FEW else _looks_at_each(queue, access)
+    also, parts = access.condition("c.inbox_id"), _of_views(_parts(queue, tab, labelled, sort=sort))
+    every = (_stretch("c.id", part, str(than + 1), each=each, also=also) for part in parts)
+    beyond = " union all ".join(f"(select 1 from ({stretch}) every offset {than})" for stretch in every)
+    sql = f"select exists({beyond})"
+    return bool(await tx.value(sql, agent=access.agent_id, label=label, **access.params, **own.params))
+
+
+def _of_views(parts: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Views are of what people have, as they are counted."""
+    return [part for part in parts if not part[0].startswith(_PENDING[0])]
 
 
 def _narrowed(access: Access, own: OwnIds, inbox: int | None, team: int | None) -> tuple[Access, OwnIds]:
@@ -301,22 +341,24 @@ def _chosen(views: Sequence[ListFilter], view: int | None) -> ListFilter | None:
 
 async def _view_counts(
     tx: Transaction, access: Access, views: Sequence[ListFilter], *, now: datetime | None
-) -> tuple[tuple[int, str, int], ...]:
-    """Id, name and how many are open, of each view: one look for all, through what waits longest."""
+) -> tuple[ViewCount, ...]:
+    """How many are open, of each view: one look for all, through what waits longest."""
     if not views:
         return ()
     each, also = _looks_at_each(Queue.ALL, access), access.condition("c.inbox_id")
-    looked = _looked_through(_OPEN, each=each, also=also)
+    looked = _looked_through(_OPEN, LOOKED_THROUGH + 1, each=each, also=also)
     counted = ", ".join(f"count(*) filter (where {one.condition})" for one in views)
     params = {name: value for one in views for name, value in one.params.items()}
     row = await tx.row(
-        f"select {counted} from {looked}",
+        f"select {counted}, count(*) from {looked}",
         agent=access.agent_id,
         now=now,
         **access.params,
         **params,
     )
-    return tuple((one.id, one.name, int(n)) for one, n in zip(views, row or (), strict=True))
+    *found, through = row or (*(0 for _ in views), 0)
+    more = through > LOOKED_THROUGH
+    return tuple(ViewCount(one.id, one.name, int(n), more) for one, n in zip(views, found, strict=True))
 
 
 async def matching(
@@ -338,7 +380,8 @@ async def matching(
     """The ids of everything in a list, in its order; at most `limit`. See `conversation_list`."""
     chosen = _chosen(views, view)
     access, own = _narrowed(access, own, inbox, team)
-    picked = await _picked(tx, access, queue=queue, tab=tab, label=label, view=chosen, sort=sort)
+    looked = looked_through(limit)
+    picked = await _picked(tx, access, queue=queue, tab=tab, label=label, view=chosen, sort=sort, looked=looked)
     return await tx.values(
         f"select id from ({picked}) picked order by part, n limit %(limit)s",
         agent=access.agent_id,
@@ -360,6 +403,7 @@ async def _picked(
     label: int | None,
     view: ListFilter | None,
     sort: Sort,
+    looked: int,
 ) -> str:
     """SQL for the list: id, part and place of the first `limit` of each of its stretches."""
     labelled = await _labelled(tx, label)
@@ -369,9 +413,9 @@ async def _picked(
     if view is not None:
         return " union all ".join(
             f"(select {numbered.format(number=number, order=part[1])} from "
-            f"{_looked_through(part, each=each, also=also)} where {view.condition} order by {part[1]} limit %(limit)s)"
-            for number, part in enumerate(_parts(queue, tab, labelled, sort=sort))
-            if not part[0].startswith(_PENDING[0])  # views are of what people have, as they are counted
+            f"{_looked_through(part, looked, each=each, also=also)} "
+            f"where {view.condition} order by {part[1]} limit %(limit)s)"
+            for number, part in enumerate(_of_views(_parts(queue, tab, labelled, sort=sort)))
         )
     return " union all ".join(
         f"({_stretch(numbered.format(number=number, order=part[1]), part, '%(limit)s', each=each, also=also)})"
@@ -409,25 +453,28 @@ async def next_waiting(
     """The conversation on top of this list, apart from the one just finished."""
     access, own = _narrowed(access, own, inbox, team)
     if view is not None:
-        waiting = await matching(
-            tx,
-            access,
-            queue=queue,
-            tab=StatusTab.OPEN,
-            label=label,
-            limit=2,
-            views=views,
-            view=view,
-            sort=sort,
-            now=now,
-            own=own,
-        )
-        return next((id_ for id_ in waiting if id_ != after), None)
+        for limit in (2, MOST_ROWS):  # hardly ever is it so far down that one has to look further
+            waiting = await matching(
+                tx,
+                access,
+                queue=queue,
+                tab=StatusTab.OPEN,
+                label=label,
+                limit=limit,
+                views=views,
+                view=view,
+                sort=sort,
+                now=now,
+                own=own,
+            )
+            if found := [id_ for id_ in waiting if id_ != after]:
+                return found[0]
+        return None
     labelled = await _labelled(tx, label)
     each = "" if labelled == _AMONG_FEW else _looks_at_each(queue, access)
     order = (_TEAMS if queue is Queue.TEAMS else _OPEN_BY[sort])[1]
     part = (f"{_OPEN[0]} and c.id <> %(after)s and {_QUEUES[queue]}{labelled}", order)
-    found: int | None = await tx.value(
+    nearest: int | None = await tx.value(
         _stretch("c.id", part, "1", each=each, also=access.condition("c.inbox_id")),
         agent=access.agent_id,
         label=label,
@@ -435,4 +482,4 @@ async def next_waiting(
         **access.params,
         **own.params,
     )
-    return found
+    return nearest

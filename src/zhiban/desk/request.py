@@ -29,7 +29,7 @@ from zhiban.conversations.drafts import drafts
 from zhiban.conversations.followers import followers_of
 from zhiban.conversations.groups import chat_of
 from zhiban.conversations.labels import Label, label_names, labels
-from zhiban.conversations.list_models import ROWS, ListView, OwnIds, Queue, RailEntry, Sort, StatusTab
+from zhiban.conversations.list_models import MOST_ROWS, ROWS, ListView, OwnIds, Queue, RailEntry, Sort, StatusTab
 from zhiban.conversations.retention import forgotten_in
 from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.conversations.surveys import ratings_of
@@ -430,4 +430,4 @@ def _number(text: str) -> int | None:
 
 
 CurrentRequest = Annotated[DeskRequest, Depends(desk_request)]
-Limited = Annotated[int, Query(ge=1, le=500)]
+Limited = Annotated[int, Query(ge=1, le=MOST_ROWS)]
