@@ -9,7 +9,9 @@ import re
 from tests.desk.conftest import Client, Site
 from tests.desk.test_browser import says
 from zhiban.conversations import service
-from zhiban.events import Actor
+from zhiban.conversations.labels import remove_label
+from zhiban.events import SYSTEM, Actor
+from zhiban.people import teams
 
 
 async def shown(agent: Client, conversation: int) -> tuple[str, str]:
@@ -145,3 +147,86 @@ async def test_assigning_and_labelling_are_taken_back_unless_somebody_was_quicke
         await lin.post(*undo_of(done.text), hx_request="true")
         assert await stands(zhou) == now
         await lin.post(f"/conversations/{zhou}/labels", {"add": str(label)})
+
+
+async def test_an_assignment_is_not_taken_back_once_somebody_has_gone_on_with_it(site: Site) -> None:
+    """Whoever was given it snoozes or resolves it within those seconds: undoing would open it again for nobody."""
+    lin, chen, seed = await site.signed_in(), await site.signed_in("chenmo"), site.seed
+    zhou = seed.conversations["周予安"]
+    here, chens = f"/conversations/{zhou}", {"to": str(seed.agents["陈默"])}
+
+    async def stands() -> tuple[object, ...]:
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            return await tx.row("select status, assignee_id from conversation where id = %(id)s", id=zhou) or ()
+
+    for path, form in (("snooze", {"until": "hour"}), ("resolve", {})):
+        given = await lin.post(f"{here}/assign", chens, hx_request="true")
+        assert (await chen.post(f"{here}/{path}", form, hx_request="true")).status == 200
+        gone_on = await stands()
+        late = await lin.post(*undo_of(given.text), hx_request="true")
+        assert late.status == 409, path
+        assert await stands() == gone_on
+        await lin.post(f"{here}/reopen", hx_request="true")
+    # What a colleague did is undone by nobody else, and once only.
+    given = await lin.post(f"{here}/assign", chens, hx_request="true")
+    path, values = undo_of(given.text)
+    assert (await lin.post(path, values, hx_request="true")).status == 200
+    assert (await lin.post(path, values, hx_request="true")).status == 409
+    assert await stands() == ("open", seed.agents["林晓"])
+    resolved = await lin.post(f"{here}/resolve", hx_request="true")
+    assert resolved.status == 200
+    assert (await chen.post(f"{here}/undo-resolve", hx_request="true")).status == 409
+    assert (await stands())[0] == "resolved"
+
+
+async def test_a_team_is_taken_back_unless_somebody_was_quicker(site: Site) -> None:
+    lin, chen, seed = await site.signed_in(), await site.signed_in("chenmo"), site.seed
+    zhou = seed.conversations["周予安"]
+    here = f"/conversations/{zhou}/team"
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        first, second = [str(await teams.create(tx, name=name, now=seed.clock.now())) for name in ("售前", "售后")]
+
+    async def team() -> str:
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            return str(await tx.value("select team_id from conversation where id = %(id)s", id=zhou))
+
+    given = await lin.post(here, {"to": first}, hx_request="true")
+    undone = await lin.post(*undo_of(given.text), hx_request="true")
+    assert (undone.status, "data-toast" in undone.text, await team()) == (200, False, "None")
+    await lin.post(here, {"to": first}, hx_request="true")
+    given = await lin.post(here, {"to": second}, hx_request="true")
+    assert "hx-vals" not in (await lin.post(here, {"to": second}, hx_request="true")).text.split("data-toast")[1][:400]
+    await lin.post(*undo_of(given.text), hx_request="true")
+    assert await team() == first
+    given = await lin.post(here, {"to": second}, hx_request="true")
+    await chen.post(here, {"to": "none"})
+    late = await lin.post(*undo_of(given.text), hx_request="true")
+    assert (late.status, late.text, await team()) == (409, "已经有人重新分配了。", "None")
+
+
+async def test_a_label_is_taken_back_once_and_only_where_it_still_is(site: Site) -> None:
+    lin, chen, seed = await site.signed_in(), await site.signed_in("chenmo"), site.seed
+    zhou, bug = seed.conversations["周予安"], seed.labels["缺陷"]
+    here = f"/conversations/{zhou}/labels"
+
+    async def stands() -> tuple[list[int], int]:
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            facts = await tx.value("select count(*) from event where kind = 'conversation_labelled'")
+            return await tx.value("select labels from conversation where id = %(id)s", id=zhou), facts
+
+    added = undo_of((await lin.post(here, {"add": str(bug)}, hx_request="true")).text)
+    await chen.post(here, {"remove": str(bug)}, hx_request="true")
+    there = await stands()
+    late = await lin.post(*added, hx_request="true")  # a colleague has taken it off: nothing is left to be undone
+    assert (late.status, await stands()) == (200, there)
+    added = undo_of((await lin.post(here, {"add": str(bug)}, hx_request="true")).text)
+    await chen.post(f"/conversations/{zhou}/resolve", hx_request="true")
+    assert (await lin.post(*added, hx_request="true")).status == 200  # resolved or not, the label was a mistake
+    assert (await stands())[0] == there[0]
+    taken = undo_of((await lin.post(here, {"add": str(bug)}, hx_request="true")).text)
+    await lin.post(*taken, hx_request="true")
+    taken = undo_of((await lin.post(here, {"add": str(bug)}, hx_request="true")).text)
+    taken = undo_of((await lin.post(here, {"remove": str(bug)}, hx_request="true")).text)
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await remove_label(tx, bug, by=SYSTEM, now=seed.clock.now())
+    assert (await lin.post(*taken, hx_request="true")).status in (404, 409)
