@@ -97,18 +97,17 @@ _MOMENT = """to_char({moment} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') 
 def value_sql(operator: str, value: str, wanted: tuple[str, ...], bind: Bind) -> str:
     """SQL for what `value_holds` says of one text; what cannot be compared is not found."""
     plain_value = _PLAIN.format(value=value)
-    texts = f"unnest({bind([plain(one) for one in wanted])}::text[])"
     match operator:
         case "present":
             return f"coalesce({value}, '') <> ''"
         case "not_present":
             return f"coalesce({value}, '') = ''"
         case "equal" | "not_equal":
-            found = f"exists (select from {texts} as one where one = {plain_value})"
+            found = f"coalesce({plain_value} = any({bind([plain(one) for one in wanted])}::text[]), false)"
         case "contains" | "not_contains":
-            found = f"exists (select from {texts} as one where position(one in {plain_value}) > 0)"
+            found = _any(f"position({{}} in {plain_value}) > 0", wanted, bind)
         case "starts_with":
-            found = f"exists (select from {texts} as one where starts_with({plain_value}, one))"
+            found = _any(f"starts_with({plain_value}, {{}})", wanted, bind)
         case "days_before":
             moment = f"(%(now)s::timestamptz - {bind(float(wanted[0]))}::float8 * interval '1 day')"
             earlier = f"{value} || 'T00:00:00.000000' < {_MOMENT.format(moment=moment)}"
@@ -117,6 +116,12 @@ def value_sql(operator: str, value: str, wanted: tuple[str, ...], bind: Bind) ->
             compared = f"({value})::float8 {NUMBER_SIGNS[operator]} {bind(float(wanted[0]))}::float8"
             return f"case when {_IS_NUMBER.format(value=value)} then {compared} else false end"
     return f"not {found}" if operator.startswith("not_") else found
+
+
+def _any(holds: str, wanted: tuple[str, ...], bind: Bind) -> str:
+    """SQL for whether `holds` does of one of these texts: one by one, which costs a third of reading them as rows."""
+    each = (holds.format(f"{bind(plain(one))}::text") for one in wanted)
+    return f"coalesce({' or '.join(each)}, false)"
 
 
 NUMBER_SIGNS = {"equal": "=", "not_equal": "<>", "greater": ">", "less": "<", "at_least": ">=", "at_most": "<="}

@@ -36,7 +36,6 @@ from zhiban.automation.operators import (
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
 from zhiban.kit.i18n import mark
-from zhiban.people.contacts import contact_sql
 
 
 @rule_part
@@ -74,7 +73,7 @@ class ContactAttributeCondition(RulePart):
         return value_holds(self.operator, self.values, self.seen(facts), now=facts.now)
 
     def sql(self, bind: Bind) -> str:
-        value = contact_sql(f"p.attributes ->> {bind(self.name)}::text")
+        value = f"(p.attributes ->> {bind(self.name)}::text)"  # `p`: whom the row of a list is with
         return value_sql(self.operator, value, self.values, bind)
 
     def seen(self, facts: RuleFacts) -> object:

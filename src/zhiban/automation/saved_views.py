@@ -41,7 +41,6 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
-from zhiban.people.contacts import contact_sql
 from zhiban.people.ownership import clean_name, in_turn
 
 LONGEST_NAME = 30  # characters
@@ -79,14 +78,13 @@ class ContactNamedCondition(RulePart):
         return text_holds(self.operator, self.values, facts.contact.name)
 
     def sql(self, bind: Bind) -> str:
-        name = f"coalesce({contact_sql(NAME_SHOWN)}, '')"
-        return value_sql(self.operator, name, self.values, bind)
+        return value_sql(self.operator, f"coalesce({NAME_SHOWN}, '')", self.values, bind)
 
     def label(self, words: RuleWording) -> str:
         return value_of(words, self.operator, words.texts("联系人的名字"), self.values)
 
 
-NAME_SHOWN = "coalesce(nullif(p.remark, ''), p.name)"
+NAME_SHOWN = "coalesce(nullif(p.remark, ''), p.name)"  # of the contact `p` whom the row of a list is with
 
 SingleViewCondition = (
     AssignedToMeCondition

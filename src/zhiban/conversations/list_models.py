@@ -120,12 +120,17 @@ class ConversationRow:
 
 @frozen_dataclass
 class ListFilter:
-    """A saved view: a condition over `conversation c`, in SQL, with what it refers to besides `agent` and `now`."""
+    """A saved view: a condition over `conversation c` and its `contact p`, in SQL, with what it refers to besides
+    `agent` and `now`."""
 
     id: int
     name: str
     condition: str
     params: Mapping[str, object]
+
+    @property
+    def asks_contact(self) -> bool:
+        return "p." in self.condition
 
 
 @frozen_dataclass

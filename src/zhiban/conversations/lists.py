@@ -87,6 +87,11 @@ def _parts(queue: Queue, tab: StatusTab, also: str = "", *, sort: Sort = Sort.WA
     return [(f"{condition} and {_QUEUES[queue]}{also}", order) for condition, order in parts]
 
 
+# Looked up one by one: for some thousand rows the planner would rather read all contacts that there are.
+_CONTACT = (
+    "left join lateral (select remark, name, attributes from contact "
+    "where workspace_id = c.workspace_id and id = c.contact_id limit 1) p on true"
+)
 _EACH = {"inbox_id": "inboxes", "team_id": "teams"}  # what is looked up one by one, and where the ids stand
 
 
@@ -119,12 +124,16 @@ def looked_through(limit: int) -> int:
     return LOOKED_THROUGH * max(1, limit // ROWS) ** 2
 
 
-def _looked_through(part: tuple[str, str], most: int, *, each: str, also: str) -> str:
-    """SQL for the rows, called `c`, of one stretch that a view is looked for in."""
+def _looked_through(part: tuple[str, str], most: int, views: Sequence[ListFilter], *, each: str, also: str) -> str:
+    """SQL for the rows, called `c`, of one stretch that views are looked for in, with contacts where they ask for them.
+
+    Each contact is looked up once, however many views ask for it.
+    """
+    contact = _CONTACT if any(one.asks_contact for one in views) else ""
     if not each:
-        return f"({_stretch('c.*', part, str(most), each='', also=also)}) c"
+        return f"({_stretch('c.*', part, str(most), each='', also=also)}) c {contact}"
     ids = _stretch("c.id", part, str(most), each=each, also=also)
-    return f"({ids}) looked join conversation c on c.id = looked.id"
+    return f"({ids}) looked join conversation c on c.id = looked.id {contact}"
 
 
 def _looks_at_each(queue: Queue, access: Access) -> str:
@@ -275,7 +284,7 @@ async def conversation_list(
         current=current,
         view=view,
         sort=sort,
-        views=await _view_counts(tx, access, views, now=now),
+        views=await view_counts(tx, access, views, now=now),
         in_team=bool(own.teams),
         inbox=inbox,
         team=team,
@@ -339,14 +348,14 @@ def _chosen(views: Sequence[ListFilter], view: int | None) -> ListFilter | None:
     return None if view is None else next((one for one in views if one.id == view), NO_VIEW)
 
 
-async def _view_counts(
+async def view_counts(
     tx: Transaction, access: Access, views: Sequence[ListFilter], *, now: datetime | None
 ) -> tuple[ViewCount, ...]:
     """How many are open, of each view: one look for all, through what waits longest."""
     if not views:
         return ()
     each, also = _looks_at_each(Queue.ALL, access), access.condition("c.inbox_id")
-    looked = _looked_through(_OPEN, LOOKED_THROUGH + 1, each=each, also=also)
+    looked = _looked_through(_OPEN, LOOKED_THROUGH + 1, views, each=each, also=also)
     counted = ", ".join(f"count(*) filter (where {one.condition})" for one in views)
     params = {name: value for one in views for name, value in one.params.items()}
     row = await tx.row(
@@ -413,7 +422,7 @@ async def _picked(
     if view is not None:
         return " union all ".join(
             f"(select {numbered.format(number=number, order=part[1])} from "
-            f"{_looked_through(part, looked, each=each, also=also)} "
+            f"{_looked_through(part, looked, [view], each=each, also=also)} "
             f"where {view.condition} order by {part[1]} limit %(limit)s)"
             for number, part in enumerate(_of_views(_parts(queue, tab, labelled, sort=sort)))
         )

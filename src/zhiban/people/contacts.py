@@ -147,8 +147,3 @@ async def accounts_of(tx: Transaction, kind: str, account: str, contact_ids: Seq
 async def contact_name(tx: Transaction, contact_id: int) -> str:
     """What a contact is called, empty when nobody knows."""
     return str(await tx.value("select name from contact where id = %(id)s", id=contact_id) or "")
-
-
-def contact_sql(value: str) -> str:
-    """SQL for a value of the contact, called `p`, whom the row `c` of a list is with; a group is with none."""
-    return f"(select {value} from contact p where p.workspace_id = c.workspace_id and p.id = c.contact_id)"
