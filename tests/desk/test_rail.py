@@ -57,6 +57,10 @@ async def test_inboxes_and_teams_stand_in_the_rail_once_there_are_two(site: Site
     assert entries(page, "inboxes")["别处"] == "1"
     assert str(here) in entries(page, "inboxes").values()
     assert entries(page, "teams") == {"售前": "", "售后": "1"}
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await tx.run("update agent set locale = 'en' where id = %(id)s", id=seed.agents["林晓"])
+    english = (await agent.get("/")).text
+    assert [title for title in ("Inboxes", "Teams", "Views", "Labels") if f"<h2>{title}</h2>" not in english] == []
     (alone,) = await rows(agent, f"queue=all&inbox={other}")
     assert alone not in await rows(agent, f"queue=all&inbox={seed.inbox.inbox_id}")
     assert await rows(agent, f"queue=teams&team={made[0]}") == [str(zhou)]
@@ -108,6 +112,13 @@ async def test_a_list_is_filtered_without_saving_a_view(site: Site) -> None:
     for broken in ("x", "[]", '{"conditions": []}', '{"conditions": [{"kind": "message_text"}]}', "x" * 3000):
         assert await rows(agent, f"queue=all&filter={quote(broken)}") == []
         assert (await agent.get(f"/settings/views/new?filter={quote(broken)}")).status == 200
+    # What somebody wants to look at is looked at, by button and by Enter; keeping it is the other button.
+    looks = (await agent.get("/settings/views/new?look=1")).text
+    assert '<button hidden formaction="/settings/views/filter" formnovalidate>' in looks
+    assert re.search(r'data-look="solid" formaction="/settings/views/filter"[^>]*>看这些会话', looks)
+    drawn = await agent.post("/settings/views/draft", {**typed, "look": "1", "do": "+c"}, hx_request="true")
+    assert ('name="look"' in drawn.text, "要存下来，就起个名字" in drawn.text) == (True, True)
+    assert ">保存</button>" in (await agent.get("/settings/views/new")).text
     empty = await agent.post("/settings/views/filter", {"c.match": "all"})
     assert empty.status == 422
 

@@ -37,7 +37,13 @@ class _ViewPage(EditorPage):
     async def draft(self) -> RuleDraft:
         form = await self.form()
         found = rule_form.typed(form, conditions=VIEW_CONDITIONS)
-        return {"name": found["name"], "conditions": found["conditions"], "shared": "shared" in dict(form)}
+        said = dict(form)
+        return {
+            "name": found["name"],
+            "conditions": found["conditions"],
+            "shared": "shared" in said,
+            "looks": "look" in said,
+        }
 
     def said(self, draft: RuleDraft, words: RuleWording) -> dict[str, Any]:
         """The view in a sentence; what is missing, where it is none yet."""
@@ -54,6 +60,7 @@ class _ViewPage(EditorPage):
             "view": view,
             "draft_at": f"{HERE}/draft" + (f"?id={view.id}" if view else ""),
             "draft": draft,
+            "looks": draft.get("looks", False),  # whether it is to be looked at rather than saved
             "conditions": rule_form.conditions_view(draft, words, VIEW_CONDITIONS),
             "labels": rule_labels,
             "manages": may_keep(self.agent, view.owner_id if view else self.agent.id),
@@ -105,13 +112,13 @@ async def page(request: Request, agent: CurrentAgent) -> Response:
 
 @router.get(HERE + "/new")
 async def new(request: Request, agent: CurrentAgent) -> Response:
-    """A new one, perhaps of what a list is filtered by that nobody saved."""
-    found = NEW
+    """A new one, perhaps to look at only, or of what a list is filtered by that nobody saved."""
+    found = {**NEW, "looks": "look" in request.query_params}
     with suppress(BadDefinition):
         if given := request.query_params.get("filter"):
             conditions = saved_views.read_filter(given)
             load_view(conditions)
-            found = {**NEW, "conditions": {"kind": "group", **conditions}}
+            found = {**NEW, "looks": True, "conditions": {"kind": "group", **conditions}}
     return await _ViewPage(request, agent).show(draft=found)
 
 
