@@ -63,6 +63,7 @@ from zhiban.events import (
     EvidenceRecorded,
     FlowEnded,
     GroupMembersJoined,
+    GroupMembersLeft,
     InboxAdded,
     IssueChanged,
     IssueCommentChanged,
@@ -366,6 +367,7 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
     TicketCommented: (ticket_handlers.tell_watchers,),
     TicketDraftEnded: (ticket_handlers.tell_of_draft,),
     GroupMembersJoined: (plan_welcome,),
+    GroupMembersLeft: (notification_handlers.tell_of_lost_group,),
 }
 
 # After these somebody may wait for an agent, or an agent may have room: see conversations/assignment.py.

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.kernel_desk import NOON, Desk, open_desk
 
-from zhiban.conversations import groups, lists, outbox, participants, queries, replies, service, transcripts
+from zhiban.conversations import (
+    groups,
+    lists,
+    outbox,
+    participants,
+    queries,
+    replies,
+    sending,
+    service,
+    transcripts,
+    transitions,
+)
 from zhiban.conversations.group_policy import Consent, GroupPolicy
 from zhiban.conversations.ingest import ingest
 from zhiban.conversations.list_models import Queue, StatusTab
@@ -44,11 +56,14 @@ from zhiban.ports import (
     MembersLeft,
     Mention,
     Recalled,
+    Refusal,
     SenderRole,
+    SendFailed,
 )
 
 GROUP = "g-1"
 LIMITS = Limits(2000, mentions=True)
+REFUSED = Refusal.NOT_IN_GROUP
 
 
 @pytest.fixture
@@ -191,6 +206,59 @@ async def test_where_we_are_not_nothing_is_said(desk: Desk) -> None:
         assert silent.messages == []
         state = await group.told(MembersJoined(GROUP, (), NOON, "zhou", ourselves=True))
         assert await replies.reply(tx, state.id, text="在的", by=desk.lin, limits=LIMITS, now=NOON)
+
+
+async def test_that_we_are_out_of_it_is_learnt_by_writing(desk: Desk) -> None:
+    """Nobody told us. The vendor refuses the first message; what waits behind it is not tried, and nothing is added."""
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        group = Group(desk, tx)
+        state = await group.told(group.said("zhou", "大家好"))
+        how: dict[str, Any] = {"author": Author.ASSISTANT, "actor": ASSISTANT, "limits": LIMITS, "now": NOON}
+        (first,) = (await outbox.enqueue(tx, state, text="一", key="z1", **how)).messages
+        await outbox.enqueue(tx, state, text="二", key="z2", **how)
+        await replies.reply(tx, state.id, text="三", by=desk.lin, limits=LIMITS, now=NOON)
+        at = NOON + timedelta(minutes=5)
+        await sending.record_outcome(tx, desk.inbox, state, first, sending.SendRejected(REFUSED, 1), now=at)
+        rows = await tx.rows("select text, state, failure from message where direction = 'out' order by id")
+        assert rows == [("一", "failed", REFUSED), ("二", "dropped", REFUSED), ("三", "failed", REFUSED)]
+        assert (await groups.chat_of(tx, state.id)).closed == "left"
+        assert [one.ourselves for one in await group.facts(GroupMembersLeft)] == [True]
+        assert (await outbox.enqueue(tx, state, text="四", key="z4", **how)).messages == []
+        # The vendor says it at last; that is no news.
+        await group.told(MembersLeft(GROUP, (), at, ourselves=True))
+        assert len(await group.facts(GroupMembersLeft)) == 1
+        # What members said before comes late and proves nothing. What they say afterwards does.
+        await group.told(group.said("wang", "早先说的"))
+        assert (await groups.chat_of(tx, state.id)).closed == "left"
+        later = replace(group.said("wang", "把你请回来了"), sent_at=at + timedelta(seconds=1))
+        state = await group.told(later)
+        assert (await groups.chat_of(tx, state.id)).closed is None
+        assert [one.ourselves for one in await group.facts(GroupMembersJoined)] == [True]
+        assert (await outbox.enqueue(tx, state, text="五", key="z5", **how)).messages
+
+
+async def test_a_receipt_may_say_it_too_and_a_contact_is_no_group(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        group = Group(desk, tx)
+        state = await group.told(group.said("zhou", "大家好"))
+        how: dict[str, Any] = {"author": Author.ASSISTANT, "actor": ASSISTANT, "limits": LIMITS, "now": NOON}
+        await outbox.enqueue(tx, state, text="一", key="z1", **how)
+        await group.told(SendFailed("z1", GROUP, REFUSED, 0, NOON, "e-1"))
+        assert (await groups.chat_of(tx, state.id)).closed == "left"
+        # The list of who is there is older than what we found out, and then it is not.
+        await group.told(GroupChanged(GROUP, NOON, members=(GroupMember("zhou"),)))
+        await group.told(GroupChanged(GROUP, NOON, members=(GroupMember("zhou"),)))
+        assert (await groups.chat_of(tx, state.id)).closed == "left"
+        await group.told(GroupChanged(GROUP, NOON + timedelta(seconds=1), members=(GroupMember("zhou"),)))
+        assert (await groups.chat_of(tx, state.id)).closed is None
+        assert [one.ourselves for one in await group.facts(GroupMembersJoined)] == [True]
+        alone = IncomingMessage("d1", "zhou", "zhou", SenderRole.CONTACT, Kind.TEXT, "在吗", NOON)
+        await ingest(tx, desk.inbox, [alone], now=NOON, process_id=1)
+        (id_,) = await tx.values("select id from conversation where kind <> 'group'")
+        private = await transitions.lock(tx, id_)
+        (asked,) = (await outbox.enqueue(tx, private, text="在", key="z9", **how)).messages
+        await sending.record_outcome(tx, desk.inbox, private, asked, sending.SendRejected(REFUSED, 1), now=NOON)
+        assert await tx.values("select count(*) from group_chat where left_at is not null") == [0]
 
 
 async def test_a_group_that_is_only_read_is_never_written_to(desk: Desk) -> None:

@@ -46,6 +46,10 @@ from zhiban.testing.onebot import BOT, TOKEN, OneBotProgram
         ({"retcode": 404}, Refusal.KIND_FORBIDDEN),
         ({"retcode": 1400, "message": "x"}, Refusal.BAD_MESSAGE),
         ({"retcode": 1200, "message": "无法获取用户信息"}, Refusal.UNKNOWN_CONTACT),
+        ({"retcode": 1200, "message": "发送失败：不在群内"}, Refusal.NOT_IN_GROUP),
+        ({"retcode": 100, "wording": "群不存在"}, Refusal.NOT_IN_GROUP),
+        ({"retcode": 100, "wording": "你已被移出该群"}, Refusal.NOT_IN_GROUP),
+        ({"retcode": 100, "wording": "该群已解散"}, Refusal.NOT_IN_GROUP),
         ({"retcode": 1200}, Refusal.UNKNOWN),
         ({"status": "ok", "retcode": 9}, Refusal.UNKNOWN),
         ({"retcode": True}, Refusal.UNKNOWN),
@@ -56,6 +60,12 @@ def test_refusals(answer: dict[str, Any], meaning: Refusal) -> None:
     with pytest.raises(SendRefused) as caught:
         data_of("send_group_msg", {"status": "failed", **answer})
     assert caught.value.refusal is meaning
+
+
+def test_who_is_not_in_the_group_may_be_somebody_else() -> None:
+    with pytest.raises(SendRefused) as caught:
+        data_of("get_group_member_info", {"status": "failed", "retcode": 100, "wording": "该成员不在群内"})
+    assert caught.value.refusal is Refusal.UNKNOWN_CONTACT
 
 
 def test_what_is_no_refusal() -> None:
@@ -256,7 +266,7 @@ async def test_what_leaves() -> None:
         await channel.recall("k1", thread=room)  # type: ignore[attr-defined]
     with pytest.raises(SendRefused) as caught:
         await channel.send(Outgoing("k2", "group:999", Kind.TEXT, "在吗"))
-    assert caught.value.refusal is Refusal.UNKNOWN_CONTACT
+    assert caught.value.refusal is Refusal.NOT_IN_GROUP
     for fault, refusal in (("muted", Refusal.BLOCKED), ("risk", Refusal.SECURITY_RESTRICTION)):
         program.faults.append(fault)  # type: ignore[arg-type]
         with pytest.raises(SendRefused) as caught:

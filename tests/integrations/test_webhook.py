@@ -377,7 +377,7 @@ async def test_a_reply_is_taken_back(channel: WebhookChannel, program: tuple[Web
     ("answer", "refusal"),
     [
         (JSONResponse({"error": "unknown_contact"}, 422), Refusal.UNKNOWN_CONTACT),
-        (JSONResponse({"error": "blocked"}, 403), Refusal.BLOCKED),
+        (JSONResponse({"error": "not_in_group"}, 403), Refusal.NOT_IN_GROUP),
         (JSONResponse({"error": "anything else"}, 400), Refusal.BAD_MESSAGE),
         (JSONResponse(["error"], 410), Refusal.BAD_MESSAGE),
         (Response("no JSON", 413), Refusal.BAD_MESSAGE),

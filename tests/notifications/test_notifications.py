@@ -12,6 +12,7 @@ from zhiban.channels.connection_health import mark_broken, mark_mended
 from zhiban.channels.connections import Connections
 from zhiban.channels.gateways import LOGGED_OUT
 from zhiban.conversations import replies, service
+from zhiban.conversations.ingest import ingest
 from zhiban.conversations.mentions import mentioned_in
 from zhiban.events import SYSTEM, Actor, ConversationAssigned
 from zhiban.kit import event_log
@@ -29,7 +30,7 @@ from zhiban.notifications.watching import watch_connections
 from zhiban.notifications.wording import line_of, title_of
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
-from zhiban.ports import TryLater
+from zhiban.ports import GroupChanged, Incoming, IncomingMessage, Kind, MembersLeft, SenderRole, TryLater
 from zhiban.testing.notices import NoticeBoard
 from zhiban.workers.maintenance import Maintenance
 
@@ -341,3 +342,25 @@ async def test_whoever_runs_this_hears_of_a_connection_that_fell_silent(desk: De
         assert (await queries.notifications(tx, former), await queries.count_unread(tx, former)) == ([], 0)
         assert (await queries.news(tx, former, after=0, since=NOON)).rows == ()
         assert await queries.count_unread(tx, owner) == 2
+
+
+async def test_whoever_runs_this_hears_that_we_are_out_of_a_group(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await tx.run("update agent set role = 'owner' where id = %(id)s", id=desk.lin)
+        owner, agent = Access(desk.lin, Role.OWNER), Access(desk.chen, Role.AGENT)
+
+        async def told_of(*items: Incoming) -> None:
+            await ingest(tx, desk.inbox, items, now=NOON, process_id=1)
+
+        said = IncomingMessage("g1", "g-1", "zhou", SenderRole.CONTACT, Kind.TEXT, "早", NOON, group=True)
+        await told_of(GroupChanged("g-1", NOON, "青禾用户群"), said, GroupChanged("g-2", NOON, "只看得到的群"))
+        await told_of(MembersLeft("g-1", ("zhou",), NOON, "zhou"))
+        assert await queries.notifications(tx, owner) == []
+        for _ in range(2):
+            await told_of(*(MembersLeft(thread, (), NOON, ourselves=True) for thread in ("g-1", "g-2")))
+        (one,) = await queries.notifications(tx, owner)
+        state = await desk.state(tx, "g-1")
+        assert title_of(one, Texts("zh")) == "我们的账号不在青禾用户群里了"
+        assert line_of(one, Texts("zh")) == "不再往那里发消息；有人再邀请这个账号就恢复。"
+        assert one.path == f"/conversations/{state.id}"
+        assert await queries.notifications(tx, agent) == []

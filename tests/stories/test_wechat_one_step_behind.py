@@ -89,9 +89,25 @@ async def test_a_group_that_puts_us_out_and_back_is_renamed_and_loses_a_member(
         await talk.cut(("leave", {"room": room, "who": [BOT], "by": ZHANG}))
         site.github.comments(site.repo, entry, "chen", "修好了")
         await talk.told()
-        assert await talk.rows("select state from message where author = 'tracker' order by id desc limit 1") == [
-            ("failed",)
-        ]
+        latest = "select state, failure from message where author = 'tracker' order by id desc limit 1"
+        assert await talk.rows(latest) == [("failed", "not_in_group")]
+        # From then on nothing more is tried there.
+        assert await talk.rows("select left_at is not null from group_chat") == [(True,)]
+        lines = "select count(*) from message where kind = 'activity' and content ->> 'what' = 'we_left'"
+        assert await talk.rows(lines) == [(2,)]
+        before = len(await talk.heard())
+        failed = await talk.rows("select count(*) from message where state = 'failed'")
+        site.github.comments(site.repo, entry, "chen", "再看看")
+        await talk.told()
+        assert await talk.rows("select count(*) from message where state = 'failed'") == failed
+        # Somebody invites us again, which nobody hears either: the next word there says so, and is answered.
+        await talk.cut(("join", {"room": room, "who": [BOT], "by": ZHANG}))
+        assert "工单草稿" in await talk.answer(room, LIANG, "以上2条开工单", "工单草稿")
+        assert await talk.rows("select left_at is null from group_chat") == [(True,)]
+        assert len(await talk.heard()) == before + 1
+        site.github.comments(site.repo, entry, "chen", "这次好了")
+        await talk.told()
+        assert (await card(talk, room))["title"] == title
 
 
 async def test_two_ask_at_once_names_are_traps_and_what_is_frozen_is_recalled(

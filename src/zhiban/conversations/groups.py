@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, assert_never
 
@@ -19,14 +20,14 @@ from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.json_safe import json_safe
 from zhiban.kit.text import clean
-from zhiban.ports import GroupChanged, MembersJoined, MembersLeft
+from zhiban.ports import GroupChanged, MembersJoined, MembersLeft, Refusal
 
 LONGEST_SUBJECT = 200
 
 
 # What waits to be sent is not sent; what a person wrote stands there as failed.
 _UNSEND = """
-update message set state = case author when 'agent' then 'failed' else 'dropped' end, failure = 'read_only'
+update message set state = case author when 'agent' then 'failed' else 'dropped' end, failure = %(why)s
 where conversation_id = %(id)s and direction = 'out' and state = 'queued'"""
 
 
@@ -65,6 +66,16 @@ async def chat_of(tx: Transaction, conversation_id: int) -> GroupChat:
     if row is None:
         return GroupChat()
     return GroupChat(GroupPolicy.model_validate(row.policy), row.listed_at, row.left_at, row.welcomed_at)
+
+
+async def has_messages(tx: Transaction, conversation_id: int) -> bool:
+    """Whether a member ever said anything there, as far as we know."""
+    return bool(
+        await tx.value(
+            "select exists (select from message where conversation_id = %(id)s and direction = 'in')",
+            id=conversation_id,
+        )
+    )
 
 
 async def group_names(tx: Transaction, *, most: int = 500) -> list[tuple[int, str]]:
@@ -109,7 +120,7 @@ async def configure(tx: Transaction, conversation_id: int, policy: GroupPolicy, 
         await _keep(tx, state.id, welcomed_at=now)  # who is there already is not new
     await _keep(tx, state.id, policy=json_safe(wanted))
     if policy.read_only:
-        await tx.run(_UNSEND, id=state.id)
+        await tx.run(_UNSEND, id=state.id, why=Refusal.READ_ONLY)
     fact = GroupConfigured(
         actor=by,
         at=now,
@@ -232,12 +243,14 @@ async def _changed(tx: Transaction, inbox: OpenInbox, item: GroupChanged, *, now
     went = await participants.note_only(tx, state.id, there, at=item.happened_at)
     if chat.listed_at is None:
         # Until now nobody knew who was there: that is no coming.
-        await _keep(tx, state.id, listed_at=now, left_at=None)
-        return
-    if chat.left_at is not None:
+        await _keep(tx, state.id, listed_at=now)
+        came, went = [], []
+    back = chat.left_at is not None and chat.left_at < item.happened_at
+    if back:
         await _keep(tx, state.id, left_at=None)
-    if came:
-        state = (await transitions.apply_to(tx, state, NoteMembers(tuple(came), True), actor=SYSTEM, now=now)).state
+    if came or back:
+        change = NoteMembers(tuple(came), True, ourselves=back)
+        state = (await transitions.apply_to(tx, state, change, actor=SYSTEM, now=now)).state
     if went:
         await transitions.apply_to(tx, state, NoteMembers(tuple(went), False), actor=SYSTEM, now=now)
 
@@ -262,10 +275,41 @@ async def _left(tx: Transaction, inbox: OpenInbox, item: MembersLeft, *, now: da
         return
     went = await participants.note_gone(tx, inbox, state.id, item.members, at=item.happened_at)
     by = await _somebody(tx, inbox, item.remover, now=now)
-    if item.ourselves:
-        await _keep(tx, state.id, left_at=item.happened_at)
-    change = NoteMembers(tuple(went), False, by, item.ourselves, item.event_id)
+    out = item.ourselves and await _close(tx, state, at=item.happened_at)
+    change = NoteMembers(tuple(went), False, by, out, item.event_id)
     await transitions.apply_to(tx, state, change, actor=_who(by), now=now)
+
+
+async def note_refused(tx: Transaction, state: ConversationState, reason: str, *, now: datetime) -> ConversationState:
+    """A vendor did not take a message for this conversation, which is locked. Where that is because our account is not
+    in the group any more, nobody had told us: it is out of it from now on."""
+    if reason != Refusal.NOT_IN_GROUP or not state.is_group or not await _close(tx, state, at=now):
+        return state
+    change = NoteMembers((), False, ourselves=True)
+    return (await transitions.apply_to(tx, state, change, actor=SYSTEM, now=now)).state
+
+
+async def note_heard(tx: Transaction, heard: Sequence[tuple[ConversationState, datetime]], *, now: datetime) -> None:
+    """Members spoke in these groups, which are locked: so our account is in them, though nobody told us that it is
+    back. What was said before it left proves nothing."""
+    states = {state.id: state for state, _ in heard}
+    back = await tx.values(
+        "update group_chat g set left_at = null from unnest(%(ids)s::bigint[], %(times)s::timestamptz[]) h(id, at) "
+        "where g.conversation_id = h.id and g.left_at < h.at returning g.conversation_id",
+        ids=list(states),
+        times=[at for _, at in heard],
+    )
+    for id_ in sorted(back):
+        await transitions.apply_to(tx, states[id_], NoteMembers((), True, ourselves=True), actor=SYSTEM, now=now)
+
+
+async def _close(tx: Transaction, state: ConversationState, *, at: datetime) -> bool:
+    """Nothing is said there any more, nor what waited to be. False when it was so already."""
+    if (await chat_of(tx, state.id)).left_at is not None:
+        return False
+    await _keep(tx, state.id, left_at=at)
+    await tx.run(_UNSEND, id=state.id, why=Refusal.NOT_IN_GROUP)
+    return True
 
 
 async def _group(tx: Transaction, inbox: OpenInbox, thread: str, *, now: datetime) -> ConversationState:

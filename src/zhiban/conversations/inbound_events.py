@@ -200,6 +200,7 @@ async def _send_failed(tx: Transaction, inbox: OpenInbox, item: SendFailed, *, n
             **state.about(),
         ),
     )
+    state = await groups.note_refused(tx, state, item.reason, now=now)
     if author in PROGRAMS and state.status is Status.PENDING:
         await service.hand_off(tx, state.id, reason="reply_failed", actor=SYSTEM, now=now)
 

@@ -22,6 +22,7 @@ from zhiban.conversations.away import plan_away
 from zhiban.conversations.changes import Arrived, MessagesArrived
 from zhiban.conversations.greeting import greet_newcomer
 from zhiban.conversations.group_policy import Consent
+from zhiban.conversations.groups import note_heard
 from zhiban.conversations.models import Author, ConversationState, MessageState
 from zhiban.conversations.participants import Speaker, speakers
 from zhiban.conversations.quoted_words import place_quoted
@@ -187,6 +188,8 @@ async def _messages(
     )
     states = {thread: one.state for thread, one in matched.items()}
     said_by = await speakers(tx, inbox, messages, states, now=now)
+    if spoken := {one.thread: one.sent_at for one in messages if one.group and one.role is SenderRole.CONTACT}:
+        await note_heard(tx, [(states[thread], at) for thread, at in spoken.items()], now=now)
     messages = [_as_allowed(one, said_by.get((one.thread, one.sender))) for one in messages]
     messages = await place_quoted(tx, inbox, messages, states, now=now)
     await open_slots(tx, inbox.connection.id, inbox.inbox_id, messages, now=now)

@@ -10,7 +10,7 @@ from functools import partial
 
 from zhiban.channels.connection_health import mark_broken, mark_inbox_broken, mark_mended
 from zhiban.channels.connections import OpenInbox
-from zhiban.conversations import service, transitions, work_state
+from zhiban.conversations import groups, service, transitions, work_state
 from zhiban.conversations.changes import ChangeNativeSession, Open
 from zhiban.conversations.models import PROGRAMS, Author, ConversationState, Status
 from zhiban.conversations.outbox import QueuedMessage
@@ -380,6 +380,7 @@ async def _record_refused(
             **state.about(),
         ),
     )
+    state = await groups.note_refused(tx, state, outcome.refusal, now=now)
     native = outcome.native or (NativeState.HUMAN if outcome.refusal is Refusal.HUMAN_ACTIVE else None)
     if native is not None:
         change = ChangeNativeSession(native, outcome.servicer)

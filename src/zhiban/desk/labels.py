@@ -177,6 +177,7 @@ FAILURE_LABELS = {
     "blocked": mark("对方拒收，或平台拦下了这条"),
     "refused_by_contact": mark("对方拒收"),
     "unknown_contact": mark("平台找不到这位联系人"),
+    "not_in_group": mark("我们的账号不在这个群里"),
     "misconfigured": mark("账号设置有误，请到运行页查看"),
     "bad_message": mark("平台不接受这样的内容"),
     "read_only": mark("设为只读，只收不发"),

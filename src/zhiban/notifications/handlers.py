@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from zhiban.conversations import groups
 from zhiban.conversations.facts import messages_of
 from zhiban.conversations.followers import follower_ids
-from zhiban.events import ConversationAssigned, ConversationResolved, NoteAdded
+from zhiban.events import ConversationAssigned, ConversationResolved, GroupMembersLeft, NoteAdded
 from zhiban.kit.db import Transaction
 from zhiban.notifications.models import NotificationKind
 from zhiban.notifications.service import NewNotification, notify, read_unassigned
+from zhiban.notifications.watching import responsible_ids
 
 
 async def tell_assignee(tx: Transaction, event: ConversationAssigned) -> None:
@@ -25,6 +27,21 @@ async def tell_assignee(tx: Transaction, event: ConversationAssigned) -> None:
         actor=event.actor,
     )
     await notify(tx, told, [to], now=event.at)
+
+
+async def tell_of_lost_group(tx: Transaction, event: GroupMembersLeft) -> None:
+    """Our account is out of a group in which people talked to us: whoever runs this has to know. Of those that are only
+    seen there is nothing to mend."""
+    if not event.ourselves or not await groups.has_messages(tx, event.conversation_id):
+        return
+    told = NewNotification(
+        kind=NotificationKind.CONNECTION,
+        key=f"group-left-{event.id}",
+        conversation_id=event.conversation_id,
+        inbox_id=event.inbox_id,
+        actor=event.actor,
+    )
+    await notify(tx, told, await responsible_ids(tx), now=event.at)
 
 
 async def settle_unassigned(tx: Transaction, event: ConversationAssigned | ConversationResolved) -> None:

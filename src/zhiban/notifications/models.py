@@ -21,7 +21,7 @@ class NotificationKind(StrEnum):
     RULE = "rule"  # a rule or a macro says so
     TRACKER = "tracker"  # something about where issues live that whoever runs this has to know
     TICKET = "ticket"  # a ticket of theirs, or one that they watch
-    CONNECTION = "connection"  # a channel or a tracker fell silent: whoever runs this has to mend it
+    CONNECTION = "connection"  # a channel or a tracker fell silent, or a group put us out: who runs this has to mend it
 
 
 class Way(StrEnum):
@@ -42,7 +42,7 @@ KIND_LABELS: Mapping[NotificationKind, str] = {
     NotificationKind.RULE: mark("规则提醒我"),
     NotificationKind.TRACKER: mark("群和议题之间有要管的事"),
     NotificationKind.TICKET: mark("我的工单有动静，或快到期"),
-    NotificationKind.CONNECTION: mark("渠道或工单系统断了"),
+    NotificationKind.CONNECTION: mark("渠道或工单系统断了，或我们被移出群"),
 }
 WAY_LABELS: Mapping[Way, str] = {
     Way.PAGE: mark("页面里"),

@@ -38,5 +38,9 @@ async def tell_of_connection(
         text=f"{name}\n{why}",
         connection_id=connection_id,
     )
-    responsible = [one.id for one in await agent_rows(tx) if one.role in ("owner", "admin")]
-    return await notify(tx, told, responsible, now=now)
+    return await notify(tx, told, await responsible_ids(tx), now=now)
+
+
+async def responsible_ids(tx: Transaction) -> list[int]:
+    """Who runs this: its owners and admins."""
+    return [one.id for one in await agent_rows(tx) if one.role in ("owner", "admin")]

@@ -59,6 +59,8 @@ def _about_ticket(told: NotificationRow, texts: Texts) -> str:
 
 
 def _about_connection(told: NotificationRow, texts: Texts) -> str:
+    if told.conversation_id is not None:
+        return texts("我们的账号不在{group}里了", group=told.contact or texts("一个群"))
     name, _ = _connection(told)
     if told.key.startswith("tracker-hooks"):
         return texts("{name}有变化，却没有通知我们", name=name)
@@ -73,6 +75,8 @@ def _connection(told: NotificationRow) -> tuple[str, str]:
 
 def line_of(told: NotificationRow, texts: Texts) -> str:
     """What more there is to say: the words of a note or of a rule, what is wrong, the inbox otherwise."""
+    if told.kind == NotificationKind.CONNECTION and told.conversation_id is not None:
+        return texts("不再往那里发消息；有人再邀请这个账号就恢复。")
     if told.kind == NotificationKind.CONNECTION:
         return texts.error(_connection(told)[1]) or texts("现在没有消息进来。")
     if told.text:

@@ -17,6 +17,7 @@ class Refusal(StrEnum):
     BLOCKED = "blocked"  # anti-spam or the contact refuses
     REFUSED_BY_CONTACT = "refused_by_contact"
     UNKNOWN_CONTACT = "unknown_contact"
+    NOT_IN_GROUP = "not_in_group"  # our account was put out of it, or there is no such group any more
     ACCOUNT_DELETED = "account_deleted"  # our account at the vendor
     APP_CLOSED = "app_closed"
     CORP_NOT_VERIFIED = "corp_not_verified"

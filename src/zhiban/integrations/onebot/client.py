@@ -21,8 +21,9 @@ _SIGNS: Final = (
     (re.compile(r"风控|risk|blocked by server|spam|限制"), Refusal.SECURITY_RESTRICTION),
     (re.compile(r"禁言|muted?\b|shut ?up|banned"), Refusal.BLOCKED),
     (re.compile(r"非好友|不是好友|not (?:your )?friend|拒绝|黑名单"), Refusal.REFUSED_BY_CONTACT),
-    (re.compile(r"不在群|not in (?:the )?group|群不存在|无法获取用户|no such (?:group|user)"), Refusal.UNKNOWN_CONTACT),
+    (re.compile(r"无法获取用户|no such user"), Refusal.UNKNOWN_CONTACT),
 )
+_OUT = re.compile(r"不在群|not in (?:the )?group|群不存在|no such group|群(?:已|已经|被)解散|(?:已|被)移出(?:该)?群")
 _TIMED_OUT = re.compile(r"time[d ]?-?out|超时")
 _TOO_FAST = re.compile(r"频繁|频率|过快|too (?:fast|many|frequent)|rate limit")
 _ABSENT = re.compile(r"离线|offline|not (?:online|logged|login)|未登录|掉线")
@@ -88,6 +89,10 @@ def _failure(action: str, code: int, result: int, words: str) -> SendRefused | T
         return TryLater("QQ finds that the account says too much at once.", after=30.0, code=result)
     if _ABSENT.search(words):
         return TryLater("The program's account is not logged in.", after=10.0, code=result)
+    if _OUT.search(words):
+        ours = action in ("send_group_msg", "upload_group_file")  # otherwise somebody else may be meant
+        refused = Refusal.NOT_IN_GROUP if ours else Refusal.UNKNOWN_CONTACT
+        return SendRefused(refused, code=result, hint="QQ knows no such group of the account.")
     for sign, refusal in _SIGNS:
         if sign.search(words):
             return SendRefused(refusal, code=result, hint="QQ does not let the account do it.")

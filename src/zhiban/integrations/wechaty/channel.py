@@ -14,11 +14,13 @@ from zhiban.integrations.wechaty import file_box
 from zhiban.integrations.wechaty.client import FILE_SECONDS, GatewayClient
 from zhiban.integrations.wechaty.config import WechatyConfig
 from zhiban.integrations.wechaty.contents import with_mentions
+from zhiban.integrations.wechaty.directory import OwnAccount
 from zhiban.integrations.wechaty.kinds import LINK, TEXT_CHARACTERS, WECHAT_GROUP
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import AddressRefused, AnswerTooLarge, Http, MaybeDone, Unreachable
 from zhiban.kit.text import clean
 from zhiban.ports import (
+    ConnectionBroken,
     Incoming,
     Kind,
     Limits,
@@ -64,8 +66,11 @@ class WechatyChannel:
     kind: ClassVar[str] = WECHAT_GROUP.kind
     limits: ClassVar[Limits] = WECHAT_GROUP.limits
 
-    def __init__(self, client: GatewayClient, http: Http, config: WechatyConfig, clock: Clock) -> None:
+    def __init__(
+        self, client: GatewayClient, http: Http, config: WechatyConfig, clock: Clock, account: OwnAccount
+    ) -> None:
         self._client = client
+        self._account = account
         self._http = http
         self._config = config
         self._clock = clock
@@ -86,6 +91,11 @@ class WechatyChannel:
         except TryLater as error:
             if error.unknown:
                 self._sent.note(message.key, "")
+            raise
+        except SendRefused as error:
+            if error.refusal is Refusal.UNKNOWN and await self._is_out_of(message.thread):
+                raise SendRefused(Refusal.NOT_IN_GROUP, code=error.code, hint="The account is not there.") from None
+            self._note_cardless(message, error)
             raise
         self._sent.note(message.key, answer.id)
         return answer.id or message.key
@@ -142,17 +152,24 @@ class WechatyChannel:
             raise SendRefused(Refusal.BAD_MESSAGE, hint="A link has a title, a web address, and not too many words.")
         if message.thread in self._cardless:
             raise SendRefused(Refusal.KIND_FORBIDDEN, hint="A card failed here, and nobody knows why.")
+        return await self._client.call(
+            "MessageSendUrl",
+            timeout=SEND_SECONDS,
+            conversation_id=message.thread,
+            url_link={"title": clean(link.title), "description": clean(link.description), "url": link.url},
+        )
+
+    def _note_cardless(self, message: Outgoing, error: SendRefused) -> None:
+        if message.link is not None and error.refusal is Refusal.UNKNOWN and len(self._cardless) < MOST_CARDLESS:
+            self._cardless.add(message.thread)
+
+    async def _is_out_of(self, thread: str) -> bool:
+        """Whether the gateway lists who is in this group, and not us: why it refuses is said in words of its own."""
         try:
-            return await self._client.call(
-                "MessageSendUrl",
-                timeout=SEND_SECONDS,
-                conversation_id=message.thread,
-                url_link={"title": clean(link.title), "description": clean(link.description), "url": link.url},
-            )
-        except SendRefused as error:
-            if error.refusal is Refusal.UNKNOWN and len(self._cardless) < MOST_CARDLESS:
-                self._cardless.add(message.thread)
-            raise
+            members = (await self._client.call("RoomMemberList", id=thread)).member_ids
+        except (SendRefused, TryLater, ConnectionBroken):
+            return False
+        return bool(self._account.id and members) and self._account.id not in members
 
     async def _send_text(self, message: Outgoing) -> Any:
         text = clean(with_mentions(_words(message), message.mentions))

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from zhiban.integrations.wechaty.client import GatewayClient
@@ -31,6 +32,13 @@ class Room:
 
     def role(self, member: str) -> Literal["member", "admin", "owner"]:
         return "owner" if member == self.owner else "admin" if member in self.admins else "member"
+
+
+@dataclass
+class OwnAccount:
+    """The account that is logged in, as far as this process has heard; its id is empty while there is none."""
+
+    id: str = ""
 
 
 class Directory:

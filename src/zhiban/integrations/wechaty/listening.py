@@ -19,7 +19,7 @@ from typing import Any, Final
 from zhiban.integrations.wechaty import contents
 from zhiban.integrations.wechaty.client import GatewayClient, GatewayEvent, moment
 from zhiban.integrations.wechaty.config import WechatyConfig
-from zhiban.integrations.wechaty.directory import Directory
+from zhiban.integrations.wechaty.directory import Directory, OwnAccount
 from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.clock import Clock
 from zhiban.kit.text import clean
@@ -71,6 +71,7 @@ class Listener:
         client: GatewayClient,
         config: WechatyConfig,
         clock: Clock,
+        account: OwnAccount,
         *,
         login_seconds: float = LOGIN_SECONDS,
     ) -> None:
@@ -79,7 +80,8 @@ class Listener:
         self._clock = clock
         self._login_seconds = login_seconds
         self._directory = Directory(client)
-        self._me = ""
+        self._account = account
+        self._account.id = ""
         self._waiting: asyncio.Queue[asyncio.Future[Items]] = asyncio.Queue(READ_AHEAD)
         self._background: set[asyncio.Task[None]] = set()
         self._introduced: set[str] = set()
@@ -96,6 +98,10 @@ class Listener:
             LOGIN: self._state,
             LOGOUT: self._state,
         }
+
+    @property
+    def _me(self) -> str:
+        return self._account.id
 
     async def batches(self) -> AsyncIterator[Sequence[StreamItem]]:
         """As `Streams.listen` promises."""
@@ -142,9 +148,9 @@ class Listener:
                 self._beside(self._missing_login())
             if event.type == LOGIN:
                 # At once: whether a message is our own depends on it.
-                self._me = _text(event, "contactId")
+                self._account.id = _text(event, "contactId")
             if event.type == LOGOUT:
-                self._me = ""
+                self._account.id = ""
             if event.type == DIRTY:
                 self._directory.forget(_text(event, "payloadId"))
             if event.type in self._readers:

@@ -8,6 +8,7 @@ from typing import Final
 from zhiban.integrations.wechaty.channel import WechatyChannel
 from zhiban.integrations.wechaty.client import GatewayClient
 from zhiban.integrations.wechaty.config import LABEL, NAME, WechatyConfig, own_account
+from zhiban.integrations.wechaty.directory import OwnAccount
 from zhiban.integrations.wechaty.listening import Listener
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
@@ -40,7 +41,8 @@ class WechatyVendor:
         self._clock = clock
         # Sending must not wait behind thousands of messages that are being read, so each has a connection.
         self._client = GatewayClient(config)
-        self._channel = WechatyChannel(self._client, http, config, clock)
+        self._account = OwnAccount()
+        self._channel = WechatyChannel(self._client, http, config, clock, self._account)
 
     def namespace(self, kind: str) -> tuple[str, str]:  # noqa: ARG002
         """Not every kind of gateway has WeChat's own ids: those of two gateways are never compared."""
@@ -64,7 +66,7 @@ class WechatyVendor:
     async def listen(self) -> AsyncIterator[Sequence[StreamItem]]:
         """As `Streams` promises."""
         client = GatewayClient(self._config)
-        batches = Listener(client, self._config, self._clock).batches()
+        batches = Listener(client, self._config, self._clock, self._account).batches()
         try:
             async for batch in batches:
                 yield batch
