@@ -16,7 +16,9 @@ import pytest
 from tests.ports.tracker_stands import NAME, WEBHOOK_SECRET
 from tests.tickets.github_app import GitHubApp, build_app, eventually, github_app
 from zhiban import bootstrap
+from zhiban.channels.delivery_store import read_again
 from zhiban.channels.service import connect
+from zhiban.channels.topics import DELIVERY_WAITING, TRACKER_DELIVERY_WAITING
 from zhiban.events import ASSISTANT, SYSTEM
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.github.simulator import FaultKind
@@ -268,3 +270,28 @@ async def _process(urls: DatabaseUrls, folder: Path) -> asyncio.subprocess.Proce
     root = str(Path(__file__).resolve().parent.parent.parent)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((root, os.environ.get("PYTHONPATH", "")))}
     return await asyncio.create_subprocess_exec(*command, env=environment)
+
+
+async def test_a_delivery_that_failed_is_read_again_at_once_by_who_reads_trackers(site: GitHubApp) -> None:
+    """From the page of the health; the sweep, which would find it some time, is not waited for."""
+    database, woken = site.app.database, []
+    topics = {TRACKER_DELIVERY_WAITING: "tracker", DELIVERY_WAITING: "channel"}
+    for topic, who in topics.items():
+        site.app.pubsub.subscribe(topic, lambda _workspace, id_, who=who: woken.append((who, id_)))
+    site.github.opens(site.repo, "chen", "导出超时")
+    await site.told("issue_changed")
+    await site.quiet()
+    async with database.transaction(site.workspace_id) as tx:
+        id_ = await tx.value(
+            "update delivery set state = 'failed', attempts = 5, error = 'x' where id = (select max(id) from delivery) "
+            "returning id"
+        )
+    woken.clear()
+    async with database.transaction(site.workspace_id) as tx:
+        await read_again(tx, id_)
+
+    async def read() -> bool:
+        return await site.count("select count(*) from delivery where state <> 'done'") == 0
+
+    await eventually(read)
+    assert woken == [("tracker", site.connection_id)]

@@ -184,14 +184,16 @@ def _row(entry: _PendingDelivery, webhook: VerifiedWebhook) -> dict[str, Any]:
 
 async def read_again(tx: Transaction, delivery_id: int) -> None:
     """Put a delivery that failed back among those that wait. Raises NotFound."""
-    connection_id = await tx.value(
-        "update delivery set state = 'pending', attempts = 0, error = null where id = %(id)s and state = 'failed' "
-        "returning connection_id",
+    row = await tx.row(
+        "update delivery d set state = 'pending', attempts = 0, error = null from connection c "
+        "where d.id = %(id)s and d.state = 'failed' and c.id = d.connection_id returning c.id, c.part",
         id=delivery_id,
     )
-    if connection_id is None:
+    if row is None:
         raise NotFound("There is no such failed delivery.")
-    tx.publish_after_commit(DELIVERY_WAITING, connection_id)
+    connection_id, part = row
+    # Whoever reads channels would fail on a tracker's, and use its attempts up.
+    tx.publish_after_commit(TRACKER_DELIVERY_WAITING if part == "tracker" else DELIVERY_WAITING, connection_id)
 
 
 async def park(tx: Transaction, connection_id: int, account: str | None) -> None:
