@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from playwright.async_api import expect
 
 from tests.browser import Visit
-from tests.desk.test_accessibility import faults
+from tests.desk.test_accessibility import faults, violations
 from tests.stories.conftest import settings_for
 from zhiban import bootstrap
 from zhiban.channels import inboxes
@@ -43,6 +43,10 @@ async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError("it did not happen")
+
+
+async def _holds(condition: Callable[[], bool]) -> bool:
+    return condition()
 
 
 async def test_what_the_group_says_becomes_an_issue_that_is_closed_over_there(
@@ -114,13 +118,37 @@ async def test_what_the_group_says_becomes_an_issue_that_is_closed_over_there(
             assert f"#{number} " in await (await maintainer.get("/demo/github?state=closed")).text()
             assert (await maintainer.get(f"/demo/github/{REPOSITORY}/issues/99")).status == 404
 
+            # Back in the group somebody quotes what was told, with the arrow beside it: words, then a word that acts.
+            (repo,) = github.simulator.repos.values()
+            entry = repo.entries[number]
+            await look.goto(f"{url}/demo/group?who={MEMBERS[3].external_id}")
+            await look.wait_for_selector("html[data-ready]")
+            for words in ("还要再等等", "重开"):
+                told = look.locator(".wx").filter(has_text=place)
+                await told.last.locator("[data-quote]").click()
+                await expect(look.locator("#ph-quote")).to_contain_text(f"#{number}")
+                await look.fill("#ph-form input", words)
+                await look.press("#ph-form input", "Enter")
+                await expect(look.locator("#ph-quote")).to_be_hidden()
+                await expect(look.locator(".wx[data-me] .q").last).to_contain_text(f"#{number}")
+            assert await violations(look) == []
+            await _until(lambda: _holds(lambda: entry.state == "open"))
+            assert ["还要再等等" in one.body for one in entry.comments] == [False, True]
+            await look.set_viewport_size({"width": 390, "height": 844})
+            assert await violations(look) == []
+            if PICTURES:
+                await look.screenshot(path=Path(PICTURES) / "group-quoting.png")
+            closed = await maintainer.post(place, data={"then": "completed"}, headers=own)
+            assert closed.status == 200
+            await look.goto("about:blank")
+
             # The next start finds the issues as they were left, and counts on.
             again = DemoGitHub(keys, tmp_path / "demo", url).simulator
             (repo,) = again.repos.values()
             assert [(one.number, one.state, len(one.comments)) for one in repo.entries.values()][-1] == (
                 number,
                 "closed",
-                1,
+                2,
             )
             assert again.opens(repo, "somebody", "noch eins").number == number + 1
         front.leave()

@@ -136,9 +136,10 @@ class GroupPhone:
             at = (now - timedelta(minutes=minutes)).timestamp()
             await self._says(self.member(who), text, id_=f"demo-group-{number}", sent_at=at)
 
-    async def says(self, member: Persona, text: str) -> None:
-        """A member writes into the group."""
-        await self._says(member, text, id_=f"demo-said-{self._start}-{next(self._numbers)}")
+    async def says(self, member: Persona, text: str, *, quoting: str = "") -> None:
+        """A member writes into the group; `quoting`: the id of the message that they answer."""
+        more = {"reply_to": quoting} if quoting else {}
+        await self._says(member, text, id_=f"demo-said-{self._start}-{next(self._numbers)}", **more)
 
     async def _says(self, member: Persona, text: str, *, id_: str, **more: Any) -> None:
         message = {"id": id_, "text": text, "mentions_us": ASSISTANT in text, **more}
@@ -157,7 +158,7 @@ class GroupPhone:
 
 def _bubble(row: _SaidInGroup) -> GroupBubble:
     if row.member:
-        return GroupBubble(row.external_id, row.sender_ref or "", row.sender, row.text, row.sent_at)
+        return GroupBubble(row.external_id, row.sender_ref or "", row.sender, row.text, row.sent_at, row.quoted)
     named = "".join(f"@{one['name']} " for one in row.mentions)
     quoted = own_words(row.quoted, row.content)
     name = row.agent_name or str(mark("值班助手"))
@@ -212,11 +213,14 @@ async def live(request: Request, who: str, seen: str = "") -> Response:
 
 @router.post("/demo/group/say")
 async def say(
-    request: Request, who: Annotated[str, Form()], text: Annotated[str, Form(max_length=2000)] = ""
+    request: Request,
+    who: Annotated[str, Form()],
+    text: Annotated[str, Form(max_length=2000)] = "",
+    quoting: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
-    """A member presses send."""
+    """A member presses send, perhaps in answer to a message."""
     demo = _demo(request)
     member = demo.member(who)
     if text.strip():
-        await demo.says(member, text.strip())
+        await demo.says(member, text.strip(), quoting=quoting)
     return await _answer(request, "group_live.html", member, await demo.chat())

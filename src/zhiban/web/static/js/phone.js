@@ -23,9 +23,20 @@ async function ask(verb, url, options) {
   return reached;
 }
 
+// Which message is answered with the next words; the contact's phone has no such line.
+const quote = document.getElementById("ph-quote");
+function answer(id, words) {
+  if (!quote) return;
+  quote.dataset.id = id;
+  quote.querySelector("span").textContent = words;
+  quote.hidden = !id;
+}
+
 async function say(fields) {
-  const sent = await ask("POST", `${base}/say`, { source: "#ph-form", values: { who, ...fields } });
+  const quoting = quote?.dataset.id ?? "";
+  const sent = await ask("POST", `${base}/say`, { source: "#ph-form", values: { who, ...(quoting && { quoting }), ...fields } });
   away.hidden = sent;
+  if (sent) answer("", "");
   return sent;
 }
 
@@ -51,6 +62,9 @@ form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (even
 document.addEventListener("click", (event) => {
   const sentence = event.target.closest("[data-say]");
   if (sentence) say({ text: sentence.dataset.say });
+  const quoted = event.target.closest("[data-quote]");
+  if (quoted) { answer(quoted.dataset.quote, quoted.dataset.words); form.elements.text.focus(); }
+  if (event.target.closest("#ph-quote button")) { answer("", ""); form.elements.text.focus(); }
   const tap = event.target.closest("[data-tap]");
   if (tap) say({ tap: tap.dataset.tap, text: tap.dataset.label });
 });
