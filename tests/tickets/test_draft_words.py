@@ -9,6 +9,8 @@ MEANT = [
     ("１", Confirm(plainly=False)),
     ("确认", Confirm(plainly=True)),
     ("@值班助手 确认。", Confirm(plainly=True)),
+    ("确认🙏🏻", Confirm(plainly=True)),
+    ("取消 [抱拳]", Cancel(plainly=True)),
     ("OK", Confirm(plainly=False)),
     ("yes!", Confirm(plainly=False)),
     ("2", Cancel(plainly=False)),
@@ -38,6 +40,7 @@ MEANT = [
 ELSE = [
     "", "11", "1个", "好的", "确认一下版本", "是", "取消订单怎么弄", "标题党", "去掉缓存", "不要第三方", "加到购物车",
     "撤销合同", "不要了", "去掉第0条", "加到", "加到 Issue", "加到 I1ICN6 里", "除了第3条都好", "改标题", "2.3.6", "12",
+    "确认🤔", "确认[疑问]", "确认❓", "🙏",
 ]  # fmt: skip
 
 

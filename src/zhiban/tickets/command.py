@@ -15,13 +15,14 @@ from zhiban.kit.patterns import lazy_pattern
 from zhiban.tickets import windows
 from zhiban.tickets.command_options import NO_OPTIONS, REPOSITORY, Options, read_options
 from zhiban.tickets.counts import COUNT, count_of
+from zhiban.tickets.draft_words import PICTURE
 from zhiban.tickets.squeezing import Squeezed, squeezed
 
 LONGEST = 2000  # characters; nobody writes a longer command
 
 _QUOTED_SPAN = lazy_pattern(
     r"“[^”\n]{0,300}+”|‘[^’\n]{0,300}+’|「[^」\n]{0,300}+」|『[^』\n]{0,300}+』|《[^》\n]{0,300}+》"
-    r"|\"[^\"\n]{0,300}+\"|`[^`\n]{0,300}+`"
+    r"|\"[^\"\n]{0,300}+\"|```[^`]{0,1500}+```|`[^`\n]{0,300}+`"
 )
 # How some clients write what a message answers: its words, a line of dashes, the answer.
 _QUOTED_ABOVE = lazy_pattern(r"\A「.{1,1500}?」\n(?:[-—] ?){5,}+\n", re.DOTALL)
@@ -48,7 +49,8 @@ _VERB = (
 )
 _ONE = r"(?:一?(?:个|条|张|份|单|下))?"
 _PLACE = rf"(?:(?:到|在|给|往|去){_B}(?P<place>{REPOSITORY})(?:里面|仓库|里|上|下)?)?"
-_DO = rf"{_PLACE}{_B}(?:都|再|来|去|一起|全部)?{_VERB}{_ONE}{_B}{_OBJECT}"
+_HOW = rf"(?:(?:都|再|来|去|一起|全部|帮我|帮忙|帮|麻烦|劳烦|请|给我|替我|你|小助手|助手){_B}){{0,4}}"
+_DO = rf"{_PLACE}{_B}{_HOW}{_VERB}{_ONE}{_B}{_OBJECT}"
 _N = rf"(?P<count>{COUNT}){_B}"
 _COUNTED = rf"(?:{_WHERE}|这|那|最后){_B}的?{_B}{_N}{_MEASURE}{_NOUN}"
 _BEFORE = r"(?:最近|刚才|刚刚|过去|前|近|之前|以上|上面)?的?"
@@ -71,7 +73,9 @@ _WINDOWS = {
     "speaker": rf"{_NAME}{_SAYS}{_WHERE}的?{_NOUN}",
 }
 
-_TAIL = r"(?P<tail>(?:一下|吧|呗|哈|啊|呀|哦|嘛|吗|么|谢谢|多谢|辛苦了?|好吗|可以吗|行吗|\s|[。.！!~～?？])*)"
+_TAIL = (
+    rf"(?P<tail>(?:{PICTURE}|一下|吧|呗|哈|啊|呀|哦|嘛|吗|么|谢谢|多谢|辛苦了?|好吗|可以吗|行吗|\s|[。.！!~～?？])*)"
+)
 _END = r"(?=$|[，,；;:：]|(?<=[ \t])|到[A-Za-z0-9])"
 _CLAUSE = r"(?:^|(?<=[，,。；;！!？?\n…~ \t]))"
 

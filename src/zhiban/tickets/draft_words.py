@@ -61,7 +61,12 @@ class Undo:
 DraftWord = Confirm | Cancel | Retitle | LeaveOut | JoinTo | Undo
 
 _MENTION = lazy_pattern(r"\A(?:@[^ @]{1,40} )++| @[^ @]{1,40}\Z")
-_END = r"[。.!！~ ]*"
+# Little pictures that thank or agree, and what WeChat writes for its own; one that wonders or asks is none.
+PICTURE = (
+    r"[🙏👍👌✅🎉😊😄👏🤝💪🌹❤][\ufe0f\U0001f3fb-\U0001f3ff]*"
+    r"|\[(?:抱拳|强|OK|玫瑰|合十|握手|鼓掌|爱心|庆祝|ThumbsUp|Salute|Rose)\]"
+)
+_END = rf"(?:[。.!！~ ]|{PICTURE})*"
 _CONFIRM = lazy_pattern(rf"(?P<one>[1１]|(?:ok|yes){_END})|(?:确认|確認|确定|確定|提交|confirm){_END}", re.IGNORECASE)
 _CANCEL = lazy_pattern(rf"(?P<two>[2２])|(?:取消|不开了|不開了|cancel){_END}", re.IGNORECASE)
 _RETITLE = lazy_pattern(

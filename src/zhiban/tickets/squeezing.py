@@ -17,14 +17,16 @@ _SIMPLER = str.maketrans(
     **{code: code - 0xFEE0 for first, last in ((0xFF10, 0xFF19), (0xFF21, 0xFF3A), (0xFF41, 0xFF5A))
        for code in range(first, last + 1)},
 }  # fmt: skip
-_BLANKS = re.compile(r"\s+")
+# What nobody sees is between no two letters: marks of direction, joiners, the frame of a digit.
+_UNSEEN = "\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20e3\ufe00-\ufe0f\ufeff"
+_BLANKS = re.compile(rf"[\s{_UNSEEN}]+")
 _FOUR_PER_EM = "\u2005"  # what WeChat writes behind a name
 
 
 @frozen_dataclass
 class Squeezed:
-    """`plain` has one blank, or one line break, for each run of them; `places[n]` is where its n-th character stands in
-    `written`, and the last of them where it ends."""
+    """`plain` has one blank, or one line break, for each run of them, and nothing that nobody sees; `places[n]` is
+    where its n-th character stands in `written`, and the last of them where it ends."""
 
     plain: str
     written: str
@@ -59,15 +61,17 @@ def squeezed(text: str) -> Squeezed:
     places: list[int] = []
     end = 0
     for run in _BLANKS.finditer(letters):
-        plain += (letters[end : run.start()], _one(run[0]))
-        places += range(end, run.start() + 1)
+        blank = _one(run[0])
+        plain += (letters[end : run.start()], blank)
+        places += range(end, run.start() + len(blank))
         end = run.end()
     plain.append(letters[end:])
     places += range(end, len(text) + 1)
     return Squeezed("".join(plain), text, places).part(0)
 
 
-def _one(blanks: str) -> str:
-    if "\n" in blanks:
-        return "\n"
-    return _FOUR_PER_EM if set(blanks) == {_FOUR_PER_EM} else " "
+def _one(run: str) -> str:
+    blanks = {char for char in run if char.isspace()}
+    if "\n" in blanks or not blanks:
+        return "\n" if blanks else ""
+    return _FOUR_PER_EM if blanks == {_FOUR_PER_EM} else " "
