@@ -27,9 +27,11 @@ async function ask(verb, url, options) {
 const quote = document.getElementById("ph-quote");
 function answer(id, words) {
   if (!quote) return;
+  const following = talk.scrollHeight - talk.scrollTop - talk.clientHeight < 4;
   quote.dataset.id = id;
   quote.querySelector("span").textContent = words;
   quote.hidden = !id;
+  if (following) toEnd(); // the line takes its room from the talk
 }
 
 async function say(fields) {
