@@ -104,6 +104,20 @@ async def test_from_the_group_to_the_issue(urls: DatabaseUrls, tmp_path: Path) -
         )
         await desk.eventually("select recalled_at is not null from message where text = '补充一点'")
 
+        # The account is put out, and nobody tells: the next reply is refused, and whoever runs this hears why.
+        del desk.program.groups[GROUP]
+        async with desk.app.database.transaction(desk.workspace_id) as tx:
+            await replies.reply(tx, conversation, text="还在吗", by=chen, limits=limits, now=SystemClock().now())
+        await desk.eventually("select left_at is not null from group_chat")
+        assert await desk.rows("select failure from message where text = '还在吗'") == [("not_in_group",)]
+        assert await desk.rows("select count(*) from notification where key like 'group-left-%%'") == [(1,)]
+        # Nor that it is invited again: a member's next word does, and is answered.
+        desk.program.groups[GROUP] = "青禾用户群"
+        later = int(SystemClock().now().timestamp()) + 2  # QQ counts whole seconds
+        await desk.program.says(LI, _at("以上两条开工单"), group=GROUP, time=later)
+        await desk.program.until(lambda: "工单草稿" in desk.program.sent[-1].text, within=20)
+        assert await desk.rows("select left_at is null from group_chat") == [(True,)]
+
 
 def _at(words: str) -> list[dict[str, object]]:
     return [{"type": "at", "data": {"qq": str(BOT)}}, {"type": "text", "data": {"text": f" {words}"}}]
