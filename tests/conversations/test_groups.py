@@ -237,6 +237,23 @@ async def test_that_we_are_out_of_it_is_learnt_by_writing(desk: Desk) -> None:
         assert (await outbox.enqueue(tx, state, text="五", key="z5", **how)).messages
 
 
+async def test_what_failed_is_not_sent_again_where_nothing_may_be_said(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        group = Group(desk, tx)
+        state, lin = await group.told(group.said("zhou", "大家好")), Actor("agent", desk.lin)
+        (id_,) = await replies.reply(tx, state.id, text="在的", by=desk.lin, limits=LIMITS, now=NOON)
+        await groups.configure(tx, state.id, GroupPolicy(read_only=True), by=lin, now=NOON)
+        with pytest.raises(outbox.GroupClosed, match="read only"):
+            await replies.send_again(tx, id_, limits=LIMITS, by=lin, now=NOON)
+        await groups.configure(tx, state.id, GroupPolicy(), by=lin, now=NOON)
+        await group.told(MembersLeft(GROUP, (), NOON, "zhou", ourselves=True))
+        with pytest.raises(outbox.GroupClosed, match="not in this group"):
+            await replies.send_again(tx, id_, limits=LIMITS, by=lin, now=NOON)
+        await group.told(MembersJoined(GROUP, (), NOON, "zhou", ourselves=True))
+        await replies.send_again(tx, id_, limits=LIMITS, by=lin, now=NOON)
+        assert await tx.values("select state from message where id = %(id)s", id=id_) == ["queued"]
+
+
 async def test_a_receipt_may_say_it_too_and_a_contact_is_no_group(desk: Desk) -> None:
     async with desk.database.transaction(desk.workspace_id) as tx:
         group = Group(desk, tx)

@@ -121,7 +121,7 @@ def _check_allowance(state: ConversationState, text: str, limits: Limits, *, now
 async def send_again(tx: Transaction, message_id: int, *, limits: Limits, by: Actor, now: datetime) -> None:
     """Queue a message once more that failed, or of which nobody knows whether it arrived, under a new key.
 
-    Raises NotFound, Conflict, ReplyWindowClosed.
+    Raises NotFound, Conflict, ReplyWindowClosed, GroupClosed.
     """
     conversation_id = await tx.value(
         "select conversation_id from message where id = %(id)s and direction = 'out'", id=message_id
@@ -131,6 +131,8 @@ async def send_again(tx: Transaction, message_id: int, *, limits: Limits, by: Ac
     state = await transitions.lock(tx, conversation_id)
     if reason := allowance_of(state, limits.reply_window).closed(now):
         raise ReplyWindowClosed(reason)
+    if state.is_group:
+        await check_group_open(tx, state, limits)
     attempts = await tx.value(
         "update message set state = 'queued', failure = null, failure_code = null, tried_at = null "
         "where id = %(id)s and (state = 'failed' or (state = 'sent' and failure = %(unconfirmed)s)) returning attempts",
