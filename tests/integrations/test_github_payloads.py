@@ -1,6 +1,7 @@
 """Every webhook that was recorded of GitHub is taken, and says something or nothing for a reason.
 
-The payloads are those of the npm package `@octokit/webhooks-examples`, which the first test that needs them installs.
+The payloads are those of the npm package `@octokit/webhooks-examples`, the description is that of `@octokit/openapi`.
+The first test that needs them installs both.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from tests.integrations.github.described import described, operation_of, problem, validator
+from tests.integrations.github.described import REQUESTS, described, operation_of, problem, validator
 from tests.ports.tracker_stands import WEBHOOK_SECRET, github_stand
 
 from zhiban.integrations.github.hooks import read, verified
@@ -34,7 +35,7 @@ from zhiban.testing import forge_bodies
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "tests" / "integrations" / "github" / "payloads"
-EXAMPLES = FOLDER / "node_modules" / "@octokit" / "webhooks-examples" / "api.github.com" / "index.json"
+EXAMPLES = Path("webhooks-examples") / "api.github.com" / "index.json"
 
 # What says nothing although its event means something to us, and why.
 SILENT = {
@@ -42,25 +43,32 @@ SILENT = {
 }
 
 
-def _npm() -> list[str]:
-    spec = importlib.util.spec_from_file_location("assets", ROOT / "tools" / "assets.py")
+def _tool(name: str) -> Any:
+    """A program of tools/."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    assets = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(assets)
-    found: list[str] = assets.npm()
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
+@pytest.fixture(scope="module")
+def packages() -> Path:
+    """What GitHub publishes."""
+    found = FOLDER / "node_modules" / "@octokit"
+    with (FOLDER / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (found / "openapi").exists():
+            command = [*_tool("assets").npm(), "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+            subprocess.run(command, cwd=FOLDER, check=True, timeout=300)
     return found
 
 
 @pytest.fixture(scope="module")
-def recorded() -> list[tuple[str, Any]]:
+def recorded(packages: Path) -> list[tuple[str, Any]]:
     """Event and payload of every example."""
-    with (FOLDER / "package.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not EXAMPLES.exists():
-            command = [*_npm(), "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-            subprocess.run(command, cwd=FOLDER, check=True, timeout=120)
-    events = json.loads(EXAMPLES.read_text("utf-8"))
+    events = json.loads((packages / EXAMPLES).read_text("utf-8"))
     return [(event["name"], example) for event in events for example in event["examples"]]
 
 
@@ -89,6 +97,10 @@ def test_every_recorded_webhook_says_something_or_nothing_for_a_reason(recorded:
     assert told["issue_comment"] >= 8
     assert told["pull_request"] >= 20
     assert told["release"] >= 1
+
+
+def test_what_calls_are_held_to_is_what_github_publishes(packages: Path) -> None:
+    assert _tool("github_description").written(packages / "openapi") == REQUESTS.read_text("utf-8")
 
 
 async def test_every_call_fits_githubs_own_description() -> None:
