@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from tests.kernel_desk import NOON, Desk, open_desk
@@ -30,7 +30,7 @@ from zhiban.notifications.watching import watch_connections
 from zhiban.notifications.wording import line_of, title_of
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
-from zhiban.ports import GroupChanged, Incoming, IncomingMessage, Kind, MembersLeft, SenderRole, TryLater
+from zhiban.ports import GroupChanged, Incoming, IncomingMessage, Kind, MembersJoined, MembersLeft, SenderRole, TryLater
 from zhiban.testing.notices import NoticeBoard
 from zhiban.workers.maintenance import Maintenance
 
@@ -349,8 +349,8 @@ async def test_whoever_runs_this_hears_that_we_are_out_of_a_group(desk: Desk) ->
         await tx.run("update agent set role = 'owner' where id = %(id)s", id=desk.lin)
         owner, agent = Access(desk.lin, Role.OWNER), Access(desk.chen, Role.AGENT)
 
-        async def told_of(*items: Incoming) -> None:
-            await ingest(tx, desk.inbox, items, now=NOON, process_id=1)
+        async def told_of(*items: Incoming, now: datetime = NOON) -> None:
+            await ingest(tx, desk.inbox, items, now=now, process_id=1)
 
         said = IncomingMessage("g1", "g-1", "zhou", SenderRole.CONTACT, Kind.TEXT, "早", NOON, group=True)
         await told_of(GroupChanged("g-1", NOON, "青禾用户群"), said, GroupChanged("g-2", NOON, "只看得到的群"))
@@ -364,3 +364,9 @@ async def test_whoever_runs_this_hears_that_we_are_out_of_a_group(desk: Desk) ->
         assert line_of(one, Texts("zh")) == "不再往那里发消息；有人再邀请这个账号就恢复。"
         assert one.path == f"/conversations/{state.id}"
         assert await queries.notifications(tx, agent) == []
+        # Who puts us out and invites us all day is told of once an hour.
+        for minutes in (1, 2, 3, 61):
+            at = NOON + minutes * MINUTE
+            back_and_out = MembersJoined("g-1", (), at, ourselves=True), MembersLeft("g-1", (), at, ourselves=True)
+            await told_of(*back_and_out, now=at)
+        assert len(await queries.notifications(tx, owner)) == 2

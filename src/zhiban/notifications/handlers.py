@@ -36,7 +36,8 @@ async def tell_of_lost_group(tx: Transaction, event: GroupMembersLeft) -> None:
         return
     told = NewNotification(
         kind=NotificationKind.CONNECTION,
-        key=f"group-left-{event.id}",
+        # Once an hour for a group, whose owner may put us out and invite us as often as they like.
+        key=f"group-left-{event.conversation_id}-{event.at:%Y%m%d%H}",
         conversation_id=event.conversation_id,
         inbox_id=event.inbox_id,
         actor=event.actor,
