@@ -11,6 +11,7 @@ MEANT = [
     ("@值班助手 确认。", Confirm(plainly=True)),
     ("确认🙏🏻", Confirm(plainly=True)),
     ("取消 [抱拳]", Cancel(plainly=True)),
+    ("确\u200b认\u200f", Confirm(plainly=True)),
     ("OK", Confirm(plainly=False)),
     ("yes!", Confirm(plainly=False)),
     ("2", Cancel(plainly=False)),

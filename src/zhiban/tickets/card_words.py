@@ -9,7 +9,7 @@ from typing import Final, Literal
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.patterns import lazy_pattern
 from zhiban.ports import Reaction
-from zhiban.tickets.draft_words import without_mentions
+from zhiban.tickets.draft_words import PICTURE, without_mentions
 from zhiban.tickets.naming import NUMBER
 
 LONGEST = 4000  # characters; whoever has more to say writes it there
@@ -67,7 +67,7 @@ Verb = Literal["comment", "close", "reopen", "label", "assign", "react"]
 # Which of several issues is meant, before the words.
 NUMBERED = re.compile(rf"\A\s*([#!])\s?({NUMBER})(?![0-9A-Za-z])[\s:：,，]*", re.IGNORECASE)
 
-_END = r"[。.!！~ ]*"
+_END = rf"(?:[。.!！~ ]|{PICTURE})*"
 _CLOSE = lazy_pattern(
     rf"(?:关闭|關閉|关掉|關掉|close) ?(?:议题|議題|它|issue)?"
     rf"(?:[，,：: ]*(?P<unplanned>不做了?|不打算做了?|不修了?|not[ _]planned|won'?t ?fix))?{_END}",

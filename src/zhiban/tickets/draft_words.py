@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from zhiban.assistant.normalising import visible
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.patterns import lazy_pattern
 from zhiban.tickets.counts import COUNT, count_of
@@ -94,9 +95,9 @@ _UNDO = lazy_pattern(
 
 
 def without_mentions(text: str) -> str:
-    """What is said besides the names at its beginning and end, on one line."""
+    """What is said besides the names at its beginning and end, on one line, without what nobody sees."""
     # Runs of blanks would cost their length to the fourth.
-    return _MENTION.sub("", " ".join(text.split())).strip()
+    return _MENTION.sub("", " ".join(visible(text).split())).strip()
 
 
 def parse_word(text: str) -> DraftWord | None:
