@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, ViewportSize, expect
 
 from tests.browser import Visit, holds
 from tests.desk.addresses import ADDRESSES, COLLEAGUE
@@ -48,7 +49,18 @@ NO_PAGE = {
 # Pages that say what went wrong.
 REFUSALS = {"/login/sso/callback", "/settings/trackers/app"}
 # Other looks of pages, by something behind a question mark, and one that is not there.
-ALSO = ("/tickets?view=board", "/tickets/new?conversation=1", "/nowhere")
+ALSO = (
+    "/tickets?view=board",
+    "/tickets/new?conversation=1",
+    "/settings/views/new?look=1",
+    "/?queue=all&filter=" + quote('{"conditions": [{"kind": "waiting", "minutes": 600}]}'),
+    "/nowhere",
+)
+WIDE, PHONE = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
+# Where a bar at the bottom of a page covers nothing any more.
+TO_THE_END = "document.querySelectorAll('.scroll').forEach(one => one.scrollTo(0, one.scrollHeight))"
+# How much further than the window a page reaches, in pixels.
+TOO_WIDE = "Math.max(0, document.documentElement.scrollWidth - innerWidth)"
 SHARES = 4  # as many tests, side by side
 
 
@@ -144,7 +156,17 @@ async def test_every_page_keeps_the_rules(site: Site, visit: Visit, share: int) 
         for where, foreign in found:
             page = outside if foreign else inside
             await page.goto(site.url + where)
-            if said := await faults(page):
+            said = await faults(page)
+            # Once more at the other end of what pages are seen on: a phone in the dark.
+            await page.set_viewport_size(PHONE)
+            await page.emulate_media(color_scheme="dark")
+            await page.evaluate(TO_THE_END)
+            said += [f"dark, on a phone: {one}" for one in await faults(page)]
+            if wider := await page.evaluate(TOO_WIDE):
+                said.append(f"on a phone: {wider} px too wide")
+            await page.emulate_media(color_scheme="light")
+            await page.set_viewport_size(WIDE)
+            if said:
                 wrong[where] = said
     assert wrong == {}
 

@@ -74,7 +74,7 @@ async def test_messages_are_picked_with_keys_mouse_and_finger(site: Site, enter:
     await page.locator("[name=title]").fill("验签失败")
     await page.keyboard.press("Control+Enter")
     await page.wait_for_url("**/tickets/*")
-    await expect(page.locator("h2.title")).to_have_text("验签失败")
+    await expect(page.locator("h1.title")).to_have_text("验签失败")
 
     phone = await enter(f"/conversations/{conversation}", width=390, height=844, touch=True)
     await phone.locator(".thread__card").tap()
