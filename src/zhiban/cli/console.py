@@ -29,3 +29,9 @@ class LateConsole:
 
     def print(self, *things: Any, **options: Any) -> None:
         self.whole.print(*things, **options)
+
+    def line(self, text: str) -> None:
+        """Print a line as it is, without Rich: for what a server says that goes on."""
+        stream = sys.stderr if self._stderr else sys.stdout
+        stream.write(f"{text}\n")
+        stream.flush()

@@ -64,7 +64,7 @@ async def _invite_owner(app: App, url: str) -> None:
         if await first_owner.has_owner(session):
             return
         token = await first_owner.new_setup_link(session, now=app.clock.now())
-    err.print(_("还没有负责人。打开这个一次性链接，设置您的账号：{url}", url=f"{url}/setup/{token}"))
+    err.line(_("还没有负责人。打开这个一次性链接，设置您的账号：{url}", url=f"{url}/setup/{token}"))
 
 
 def _connection_limit(trusted: str) -> ConnectionLimit:
