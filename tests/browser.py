@@ -18,6 +18,7 @@ CHROMIUM = os.environ.get("ZHIBAN_BROWSER") or next((found for name in NAMES if 
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
+    "--in-process-gpu",  # no graphics card draws: a process for one only costs, a seventh of the whole
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
