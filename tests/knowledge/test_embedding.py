@@ -18,7 +18,7 @@ from zhiban.integrations.sentence_encoder import SentenceEncoder
 from zhiban.integrations.sentence_encoder.model import SentenceModel
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
-from zhiban.knowledge import embedding, embedding_ahead, fusion, importing, queries, retrieval, service
+from zhiban.knowledge import articles, embedding, embedding_ahead, fusion, importing, queries, retrieval, service
 from zhiban.knowledge.importing import ImportReport
 from zhiban.knowledge.jobs import KnowledgeJobs
 from zhiban.knowledge.retrieval import SearchResult
@@ -438,12 +438,19 @@ async def test_a_large_file_is_embedded_while_it_is_stored(base: Base, monkeypat
     monkeypatch.setattr(importing, "AHEAD_FROM", 2)
     monkeypatch.setattr(embedding_ahead, "MOST", 4)  # texts; the others get theirs afterwards
     there: list[int] = []
+    looked, index = asyncio.Event(), articles.index
 
     class Watching(LetterEmbedder):
         async def embed(self, texts: Sequence[str], **wishes: Any) -> list[list[float]]:
             there.append(len(await base.embedded_or_not()))
+            looked.set()
             return await super().embed(texts, **wishes)
 
+    async def index_afterwards(*found: Any, **wishes: Any) -> None:
+        await asyncio.wait_for(looked.wait(), 10)
+        await index(*found, **wishes)
+
+    monkeypatch.setattr(articles, "index", index_afterwards)
     embedder = Watching()
     entries = [{"id": str(at), "text": f"第{at}个问题", "alts": [f"问题{at}"], "answer": f"答{at}"} for at in range(5)]
     report = await base.bring_in(*entries, REFUND, embedder=embedder)
