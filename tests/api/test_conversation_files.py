@@ -19,6 +19,7 @@ from zhiban.conversations import replies
 from zhiban.conversations.draft_files import MOST_FILES, draft_files
 from zhiban.conversations.draft_uploads import MOST_BYTES
 from zhiban.conversations.ingest import ingest
+from zhiban.conversations.queries import answered_since
 from zhiban.events import Actor
 from zhiban.people import tokens
 from zhiban.people.tokens import Scope
@@ -72,6 +73,18 @@ async def test_files_go_out_after_the_words_and_once(api: Api, token: str) -> No
     assert (status, [one["kind"] for one in alone["messages"]]) == (201, ["file"])
     async with api.app.database.transaction(api.workspace) as tx:
         assert await tx.value("select count(*) from attachment a join message m on m.id = a.message_id") == 3
+
+
+async def test_a_file_alone_that_a_person_sent_by_a_program_is_their_answer(api: Api, token: str) -> None:
+    _, id_ = await conversation(api, channel="webhook")
+    _, contract = await put(api, token, id_, CONTRACT)
+    said = {"files": [contract["id"]], "from_person": True}
+    status, _ = await api.call("POST", f"{HERE}/{id_}/messages", token, json=said)
+    assert status == 201
+    async with api.app.database.transaction(api.workspace) as tx:
+        answerer = await answered_since(tx, id_, 0, by=0)
+    assert answerer is not None
+    assert answerer.name == "订单系统"
 
 
 async def test_what_the_channel_does_not_take_is_refused_in_words(api: Api, token: str) -> None:

@@ -338,8 +338,8 @@ def _parts(
 ) -> list[dict[str, Any]]:
     """The messages that a reply consists of: its text in pieces, of which the last has the content, then its files.
 
-    Each of them names the program that said it."""
-    said_by = {"program": content["program"]} if "program" in content else {}
+    Each of them names the program that said it, and whether for a person."""
+    said_by = {name: content[name] for name in ("program", "from_person") if name in content}
     parts: list[dict[str, Any]] = [{"kind": kind, "part": part, "content": said_by} for part in texts]
     if parts:
         parts[-1]["content"] = content
