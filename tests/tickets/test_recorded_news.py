@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import aiohttp
 
-from tests.integrations.test_github_payloads import SILENT, recorded
+from tests.integrations.test_github_payloads import SILENT, packages, recorded
 from tests.ports.tracker_stands import WEBHOOK_SECRET
 from tests.tickets.github_app import GitHubApp, eventually, github_app
 from zhiban import bootstrap
@@ -26,7 +26,7 @@ from zhiban.testing.webhook import SECRET, WebhookProgram
 from zhiban.tickets import repositories
 from zhiban.tickets.group_news import RareEvent, UsualEvent
 
-__all__ = ["recorded"]
+__all__ = ["packages", "recorded"]
 
 _REACH = "which repositories we reach stands on the tracker's page"
 _FOLLOWED = "what a repository is called and who sees it is followed, and told by the news that come next"

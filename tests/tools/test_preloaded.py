@@ -21,6 +21,7 @@ def test_who_goes_away_before_all_is_said_keeps_nobody_waiting(tmp_path: Path) -
             [sys.executable, str(PROGRAM), "serve", str(listener.fileno()), str(tmp_path)],
             stdin=subprocess.PIPE,
             pass_fds=[listener.fileno()],
+            env={**os.environ, "PYTHONPATH": str(PROGRAM.parents[1])},
         )
     with serving:
         for head in (b"", (1000).to_bytes(8, "big")):
