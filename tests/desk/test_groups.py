@@ -130,6 +130,19 @@ async def test_how_we_behave_in_a_group_is_for_whoever_manages_inboxes(site: Sit
     as_text = await agent.post(f"/conversations/{id_}/group", {**form, "news_as": "text"})
     assert '<option value="text" selected>文字' in as_text.text
     assert "没有变化" in (await agent.post(f"/conversations/{id_}/group", form)).text  # a form that asks nothing of it
+    # From which base it is answered is asked where there are several; a form that does not ask leaves it.
+    assert "从哪个知识库回答" not in as_text.text
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        await knowledge.ensure_base(tx, "default", "知识库")
+        cloud = await knowledge.ensure_base(tx, "cloud", "云产品")
+    chosen = await agent.post(f"/conversations/{id_}/group", {**form, "base": str(cloud)})
+    assert (chosen.status, f'<option value="{cloud}" selected>云产品' in chosen.text) == (200, True)
+    assert "<span>知识库</span><span>云产品</span>" in chosen.text
+    assert "没有变化" in (await agent.post(f"/conversations/{id_}/group", form)).text
+    assert (await agent.post(f"/conversations/{id_}/group", {**form, "base": "999"})).status == 404
+    assert (await agent.post(f"/conversations/{id_}/group", {**form, "base": "x"})).status == 409
+    back = await agent.post(f"/conversations/{id_}/group", {**form, "base": "inbox"})
+    assert "<span>知识库</span><span>知识库</span>" in back.text
     direct = site.seed.conversations["周予安"]
     assert (await agent.post(f"/conversations/{direct}/group", form)).status == 404
     await agent.post(f"/conversations/{id_}/group", {**form, "read_only": "1"})

@@ -9,12 +9,15 @@ import pytest
 from tests.stories.conftest import Shop, until
 from tests.stories.test_webhook_channel import Crm, connected
 
+from zhiban.assistant.inserting import EntrySearch
 from zhiban.automation import service as rules
 from zhiban.automation.definition import load_definition
 from zhiban.conversations import groups
 from zhiban.conversations.group_policy import GroupPolicy
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import SystemClock
+from zhiban.knowledge import maintenance
+from zhiban.knowledge import service as knowledge
 from zhiban.people import teams
 
 GROUP = {"id": "g-1", "name": "青禾用户群"}
@@ -126,6 +129,30 @@ async def test_what_is_certain_is_said_unasked_once_and_never_again_where_it_was
     await talk.says("wang", f"@值班 {KNOWN}", us=True)
     assert "申请售后" not in talk.heard[-1]
     assert (await talk.shop.conversation("g-1")).status == "open"
+
+
+async def test_a_group_is_answered_from_its_own_base(talk: GroupTalk) -> None:
+    """One account is in groups of several products."""
+    await talk.says("zhou", f"@值班 {KNOWN}", us=True)
+    assert "申请售后" in talk.heard[-1]
+    now = SystemClock().now()
+    async with talk.shop.work() as tx:
+        other = await knowledge.ensure_base(tx, "cloud", "云产品")
+        await knowledge.put_faq(tx, other, question=KNOWN, answer="云产品在控制台里退款。", now=now)
+    await talk.behaves(base_id=other)
+    await talk.says("wang", f"@值班 {KNOWN}", us=True)
+    assert "控制台" in talk.heard[-1]
+    # At the desk, too, entries are looked for there.
+    conversation = await talk.shop.conversation("g-1")
+    search = EntrySearch(talk.shop.app.database)
+    found = await search.search(talk.shop.workspace_id, conversation.id, conversation.inbox_id, "退款")
+    assert found.base is not None
+    assert found.base.slug == "cloud"
+    # When it is gone, the inbox's answers again.
+    async with talk.shop.work() as tx:
+        await maintenance.remove_base(tx, other)
+    await talk.says("lei", f"@值班 {KNOWN}", us=True)
+    assert "申请售后" in talk.heard[-1]
 
 
 async def test_the_words_fit_the_hours_of_the_team_that_has_the_group(talk: GroupTalk) -> None:

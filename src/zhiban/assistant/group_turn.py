@@ -113,7 +113,7 @@ class GroupAssistant:
         base_id = 0
         for said in look.said:
             if isinstance(said.step, LookUpQuestion):
-                base_id = base_id or await knowledge.base_for(tx, group.inbox.inbox_id)
+                base_id = base_id or await knowledge.base_for(tx, group.inbox.inbox_id, chosen=chat.policy.base_id)
                 await self._look_up(tx, group, said, base_id)
         return look
 

@@ -7,6 +7,7 @@ from zhiban.assistant.answering import readable
 from zhiban.assistant.learning import SuggestionRef, wording_of
 from zhiban.assistant.queries import Chosen, entry
 from zhiban.assistant.suggesting import open_questions
+from zhiban.conversations import groups
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -71,7 +72,7 @@ def cut(text: str, limits: Limits, *, left: int | None) -> tuple[str, bool]:
 
 
 class EntrySearch:
-    """Looks into the base that an inbox answers from."""
+    """Looks into the base that answers in a conversation: its inbox's, or its group's own."""
 
     def __init__(self, database: Database, embedders: Embedders = NO_EMBEDDERS) -> None:
         self._database = database
@@ -86,7 +87,7 @@ class EntrySearch:
         """
         typed = " ".join(text.split())[:LONGEST]
         async with self._database.transaction(workspace_id) as tx:
-            base = await service.base_of_inbox(tx, inbox_id)
+            base = await service.base_of_inbox(tx, inbox_id, chosen=await groups.base_of(tx, conversation_id))
             if base is None or not base.bodies:
                 return FoundEntries(base, False)
             questions = [] if typed else await open_questions(tx, conversation_id)
@@ -131,7 +132,7 @@ class EntrySearch:
     ) -> Insertion:
         """The words of what was chosen. Raises NotFound when it is gone, or is in another base than the inbox's."""
         async with self._database.transaction(workspace_id) as tx:
-            base = await service.base_of_inbox(tx, inbox_id)
+            base = await service.base_of_inbox(tx, inbox_id, chosen=await groups.base_of(tx, conversation_id))
             article = await knowledge.article(tx, article_id)
             passage = await entry(tx, Chosen(article_id, chunk_id))
             if base is None or article.base_id != base.id or passage is None:

@@ -11,6 +11,7 @@ from zhiban.assistant.reading import questions_in
 from zhiban.assistant.searching import Searcher
 from zhiban.channels.inboxes import settings_of
 from zhiban.channels.policy import Policy
+from zhiban.conversations import groups
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -177,7 +178,8 @@ class Suggester:
             plans = finding.plan(questions_in(message.text[:LONGEST])[:1], memory)
             if not plans:
                 return None
-            begun = await self._searcher.begin(tx, await knowledge.base_for(tx, inbox_id), plans)
+            chosen = await groups.base_of(tx, conversation_id)
+            begun = await self._searcher.begin(tx, await knowledge.base_for(tx, inbox_id, chosen=chosen), plans)
         vectors = await begun.vectors()
         async with self._database.transaction(workspace_id) as tx:
             (found,) = await self._searcher.find(tx, begun, vectors, Policy())

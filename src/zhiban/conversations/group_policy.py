@@ -70,6 +70,7 @@ class GroupPolicy(BaseModel):
     read_only: bool = False  # nothing is ever sent
     quiet: Quiet = None  # the hours in which only what names us is answered
     timezone: str = "Asia/Shanghai"
+    base_id: int | None = None  # the knowledge base that answers there; None, or one that is gone: the inbox's
     files: Who = "all"  # who may open tickets by a command
     files_at_once: bool = False  # a command makes a ticket without asking back; for ten minutes it can be undone
     files_per_member: Annotated[int, Field(ge=1, le=100)] = 5  # tickets in a day

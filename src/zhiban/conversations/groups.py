@@ -68,6 +68,11 @@ async def chat_of(tx: Transaction, conversation_id: int) -> GroupChat:
     return GroupChat(GroupPolicy.model_validate(row.policy), row.listed_at, row.left_at, row.welcomed_at)
 
 
+async def base_of(tx: Transaction, conversation_id: int) -> int | None:
+    """The knowledge base that was chosen for this group; None where none was, and for what is no group."""
+    return (await chat_of(tx, conversation_id)).policy.base_id
+
+
 async def has_messages(tx: Transaction, conversation_id: int) -> bool:
     """Whether a member ever said anything there, as far as we know."""
     return bool(

@@ -7,6 +7,7 @@ from typing import Literal
 from zhiban.conversations.groups import GroupChat
 from zhiban.conversations.participants import GroupSize, Participant
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.knowledge.queries import BaseRow
 from zhiban.tickets.repositories import RepositoryLink
 
 
@@ -24,3 +25,4 @@ class GroupView:
     hears: Literal["all", "addressed", "nothing"] = "all"  # what of its talk reaches us
     repositories: tuple[RepositoryLink, ...] = ()  # that it is linked with, the oldest first
     base: str = ""  # from which it is answered
+    bases: tuple[BaseRow, ...] = ()  # from which one may be chosen

@@ -48,7 +48,7 @@ from zhiban.kit.file_store import FileStore
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.knowledge.kept_replies import articles_of_replies
-from zhiban.knowledge.queries import base_by_slug
+from zhiban.knowledge.queries import base_by_slug, bases
 from zhiban.notifications.queries import mentioned_in, mentioning_notes
 from zhiban.notifications.service import read_about
 from zhiban.people.auth import Auth, CurrentAgent, auth_of
@@ -307,8 +307,9 @@ class DeskRequest:
 
     async def _group(self, tx: Transaction, head: queries.ThreadHead) -> GroupView:
         people = await participants.participants(tx, head.id, most=MEMBERS_NAMED)
+        chat, known = await chat_of(tx, head.id), tuple(await bases(tx))
         return GroupView(
-            chat=await chat_of(tx, head.id),
+            chat=chat,
             size=await participants.size_of(tx, head.id),
             members=tuple(people[:MEMBERS_SHOWN]),
             names=tuple(dict.fromkeys(one.name for one in people if one.name and one.external_id)),
@@ -317,7 +318,9 @@ class DeskRequest:
             cards=self.settings.limits_of(head.channel).link is not None,
             hears=self.settings.limits_of(head.channel).hears,
             repositories=tuple(await links_of(tx, head.id)),
-            base=await self._base(tx, head.inbox_id),
+            base=next((one.name for one in known if one.id == chat.policy.base_id), None)
+            or await self._base(tx, head.inbox_id),
+            bases=known,
         )
 
     async def _base(self, tx: Transaction, inbox_id: int) -> str:

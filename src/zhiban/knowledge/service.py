@@ -79,20 +79,26 @@ MOST_FROM_GAP = 30  # wordings of a gap that its article learns
 DEFAULT_NAME = "知识库"
 
 
-async def base_for(tx: Transaction, inbox_id: int | None = None) -> int:
-    """The base that an inbox answers from: its own, or the default one, which is made when it does not exist."""
-    own = None if inbox_id is None else await _own_base(tx, inbox_id)
+async def base_for(tx: Transaction, inbox_id: int | None = None, *, chosen: int | None = None) -> int:
+    """The base that answers in an inbox: the `chosen` one while it is there, as groups choose theirs; else the inbox's
+    own, or the default one, which is made when it does not exist."""
+    own = None if inbox_id is None else await _own_base(tx, inbox_id, chosen)
     return await ensure_base(tx, DEFAULT_BASE, DEFAULT_NAME) if own is None else own
 
 
-async def base_of_inbox(tx: Transaction, inbox_id: int) -> BaseRow | None:
-    """The base that an inbox answers from; None while there is none, and none is made."""
-    own = await _own_base(tx, inbox_id)
+async def base_of_inbox(tx: Transaction, inbox_id: int, *, chosen: int | None = None) -> BaseRow | None:
+    """The base that answers in an inbox, as `base_for` finds it; None while there is none, and none is made."""
+    own = await _own_base(tx, inbox_id, chosen)
     return await queries.base_by_slug(tx, DEFAULT_BASE) if own is None else await queries.base(tx, own)
 
 
-async def _own_base(tx: Transaction, inbox_id: int) -> int | None:
-    own: int | None = await tx.value("select base_id from inbox where id = %(id)s", id=inbox_id)
+async def _own_base(tx: Transaction, inbox_id: int, chosen: int | None) -> int | None:
+    own: int | None = await tx.value(
+        "select coalesce((select id from knowledge_base where id = %(chosen)s), "
+        "(select base_id from inbox where id = %(id)s))",
+        id=inbox_id,
+        chosen=chosen,
+    )
     return own
 
 

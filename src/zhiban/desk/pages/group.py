@@ -13,6 +13,7 @@ from zhiban.conversations.access import access_conversation
 from zhiban.conversations.group_policy import WELCOME_SIZE, GroupPolicy
 from zhiban.desk.request import CurrentRequest, Toast
 from zhiban.kit.errors import Conflict
+from zhiban.knowledge import queries as knowledge
 from zhiban.people.permissions import Permission
 from zhiban.web.security import same_origin
 
@@ -39,8 +40,10 @@ async def configure(
     welcome_minutes: Word = "5",
     read_only: Word = "",
     news_as: Word = "",
+    base: Annotated[str | None, Form(max_length=18)] = None,
 ) -> Response:
-    """Say when the assistant answers there, who may do what, how speakers are named, whom to greet."""
+    """Say when the assistant answers there and from which base, who may do what, how speakers are named, whom to
+    greet."""
     values: dict[str, Any] = {
         "answers": answers,
         "files": files,
@@ -58,6 +61,8 @@ async def configure(
     }
     if news_as:  # asked only where the channel has cards
         values["news_cards"] = news_as == "card"
+    if base is not None:  # asked only where there are several
+        values["base_id"] = None if base == "inbox" else base
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await access_conversation(tx, desk.access, conversation_id)
@@ -68,6 +73,8 @@ async def configure(
             policy = GroupPolicy.model_validate({**kept, **values})
         except ValidationError:
             raise Conflict("One of these settings is none that a group can have.") from None
+        if policy.base_id is not None and policy.base_id != kept["base_id"]:
+            await knowledge.base(tx, policy.base_id)
         changed = await groups.configure(tx, conversation_id, policy, by=desk.actor(), now=now)
     words = desk.texts("已保存") if changed else desk.texts("没有变化")
     return await desk.live(conversation_id, toast=Toast(words))

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from zhiban.assistant import keeping
 from zhiban.assistant.keeping import ReplyToKeep, access_reply, gap_of
+from zhiban.conversations import groups
 from zhiban.desk.article_editor import ArticleDraft, show_editor
 from zhiban.desk.knowledge_page import HERE, KnowledgePage, base_to_write
 from zhiban.desk.nearest import nearest_articles
@@ -44,7 +45,8 @@ async def _show(
         if kept is not None:
             return DeskPage.back(page, f"{HERE}/articles/{kept}")
         if not page.slug:
-            page.slug = (await queries.base(tx, await service.base_for(tx, reply.inbox_id))).slug
+            chosen = await groups.base_of(tx, reply.conversation_id)
+            page.slug = (await queries.base(tx, await service.base_for(tx, reply.inbox_id, chosen=chosen))).slug
         base_id = await base_to_write(tx, page.slug)
         filled = draft or ArticleDraft(reply.question, reply.answer, "\n".join(reply.similar))
         nearest = await nearest_articles(tx, base_id, filled.question)
