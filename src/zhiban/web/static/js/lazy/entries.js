@@ -9,10 +9,15 @@ const LONG_REST = 900; // after which an embedder that is paid may be asked, too
 let timer = 0;
 let asking = null; // what stops the request that is under way
 let pointed = null; // the row that was pointed at when the rows came
+let stepped = false; // whether somebody went through them since
 
 const words = () => document.getElementById("words").dataset;
 const { box, field, chosen, point, close, begin, show, where } = panel("kb", "[data-kb]", {
-  steps: (key) => ({ ArrowDown: 1, ArrowUp: -1 })[key],
+  steps: (key) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[key];
+    stepped ||= Boolean(step);
+    return step;
+  },
   choose,
   closed: () => {
     clearTimeout(timer);
@@ -35,8 +40,12 @@ function failed(error) {
   if (error.name !== "AbortError") trouble(error.said ?? words().unopened);
 }
 
-function told() {
-  point(chosen());
+const choosing = () => stepped || pointed !== chosen();
+
+function told(kept = null) {
+  point(kept ?? chosen());
+  pointed = chosen();
+  stepped = Boolean(kept);
   document.getElementById("kb-said").textContent = document.getElementById("kb-list").dataset.count || (box().querySelector(".kb__none")?.textContent ?? "");
 }
 
@@ -46,10 +55,12 @@ async function look(typing) {
     const answer = await fetched(`/conversations/${id}/knowledge?${new URLSearchParams({ q: field().value, typing })}`);
     const rows = await answer.text();
     if (!box() || openId() !== id) return;
-    if (!typing && pointed !== chosen()) return; // somebody is choosing from what the words found
+    if (!typing && choosing()) return; // somebody is choosing from what the words found
+    // What somebody went to meanwhile stays chosen, where it is among what came: nobody's Enter may hit something else.
+    const { article, chunk } = choosing() ? chosen()?.dataset ?? {} : {};
     document.getElementById("kb-found").innerHTML = rows;
-    told();
-    pointed = chosen();
+    const same = article && [...box().querySelectorAll(".opt")].find((one) => one.dataset.article === article && one.dataset.chunk === chunk);
+    told(same);
     if ("byWords" in document.getElementById("kb-list").dataset) timer = setTimeout(look, LONG_REST - REST, false);
   } catch (error) {
     failed(error);
