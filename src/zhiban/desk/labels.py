@@ -40,6 +40,10 @@ GROUP_NEWS = {  # what a group hears of a repository
 GROUP_ROLES = {"owner": mark("群主"), "admin": mark("管理员")}
 SORT_LABELS = {"waiting": mark("等待最久"), "priority": mark("最紧急"), "newest": mark("最近")}
 TAB_LABELS = {"open": mark("进行中"), "snoozed": mark("搁置"), "resolved": mark("已解决")}
+# Who stands above a message without being a person of a name: only these words are translated.
+WRITERS = frozenset(
+    (mark("值班助手"), mark("同事"), mark("规则"), mark("接口"), mark("到点"), mark("收件箱的策略"), mark("系统"))
+)
 # By their numbers, the most urgent first, as menus offer them.
 PRIORITY_LABELS = {4: mark("紧急"), 3: mark("高"), 2: mark("普通"), 1: mark("低"), 0: mark("没有优先级")}
 PRIORITY_TONES = {4: "urgent", 3: "high", 2: "normal", 1: "low"}
@@ -207,6 +211,7 @@ WORDS: dict[str, Any] = {
     "group_roles": GROUP_ROLES,
     "group_news": GROUP_NEWS,
     "shelf_words": TAB_LABELS,
+    "writers": WRITERS,
     "sort_words": SORT_LABELS,
     "status_words": STATUS_LABELS,
     "availability_words": AVAILABILITY_LABELS,
