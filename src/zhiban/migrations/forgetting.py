@@ -45,17 +45,6 @@ begin
     looked_to := null;
   end if;
 end $$;
-revoke execute on function forget_events(bigint, integer, timestamptz) from public;
-do $$
-declare other record;
-begin
-  for other in
-    select distinct grantee::regrole::text as name from pg_class, aclexplode(relacl)
-    where oid = 'event'::regclass and grantee <> relowner and grantee <> 0
-  loop
-    execute format('grant execute on function forget_events(bigint, integer, timestamptz) to %s', other.name);
-  end loop;
-end $$;
 """
 
 # What facts repeat of the words of contacts, of conversations whose messages go: old enough by what was chosen for
@@ -79,16 +68,5 @@ begin
     and (e.data ->> 'question' <> '' or e.data ->> 'comment' <> '');
   get diagnostics blanked = row_count;
   return blanked;
-end $$;
-revoke execute on function forget_words(bigint[], timestamptz[]) from public;
-do $$
-declare other record;
-begin
-  for other in
-    select distinct grantee::regrole::text as name from pg_class, aclexplode(relacl)
-    where oid = 'event'::regclass and grantee <> relowner and grantee <> 0
-  loop
-    execute format('grant execute on function forget_words(bigint[], timestamptz[]) to %s', other.name);
-  end loop;
 end $$;
 """

@@ -16,6 +16,17 @@ def protect(*tables: str) -> None:
 
 def append_only(table: str) -> None:
     """Take the right to change or delete rows from everybody but the owner: what is written stays written."""
+    _for_others(table, f'revoke update, delete, truncate on "{table}" from %s')
+
+
+def lend(function: str, *, of: str) -> None:
+    """Let those who have rights on the table, and nobody else, call a function that has the owner's."""
+    op.execute(f"revoke execute on function {function} from public")
+    _for_others(of, f"grant execute on function {function} to %s")
+
+
+def _for_others(table: str, statement: str) -> None:
+    """Run a statement for each role but the owner that has rights on the table."""
     op.execute(
         f"""
 do $$
@@ -25,7 +36,7 @@ begin
     select distinct grantee::regrole::text as name from pg_class, aclexplode(relacl)
     where oid = '"{table}"'::regclass and grantee <> relowner and grantee <> 0
   loop
-    execute format('revoke update, delete, truncate on "{table}" from %s', other.name);
+    execute format('{statement}', other.name);
   end loop;
 end $$"""
     )

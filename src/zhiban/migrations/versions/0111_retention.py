@@ -4,7 +4,7 @@ from alembic import op
 
 from zhiban.migrations.forgetting import FORGET_EVENTS, FORGET_WORDS
 from zhiban.migrations.retention import RETENTION, TABLES
-from zhiban.migrations.rules import protect
+from zhiban.migrations.rules import lend, protect
 
 revision = "0111"
 down_revision = "0110"
@@ -17,3 +17,5 @@ def upgrade() -> None:
     protect(*TABLES)
     op.execute(FORGET_EVENTS)
     op.execute(FORGET_WORDS)
+    lend("forget_events(bigint, integer, timestamptz)", of="event")
+    lend("forget_words(bigint[], timestamptz[])", of="event")
