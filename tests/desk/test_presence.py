@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from urllib.parse import unquote
 
@@ -30,6 +31,21 @@ async def test_the_switch_the_heartbeat_and_what_colleagues_see(site: Site) -> N
     assert (await stranger.post("/presence/beat")).status == 401
     assert (await stranger.get("/presence")).status == 303
     assert (await stranger.post("/presence", {"status": "online"})).status == 303
+
+
+async def test_two_windows_that_open_conversations_do_not_wait_for_each_other(site: Site) -> None:
+    agent, zhou, other = await site.signed_in(), *list(site.seed.conversations.values())[:2]
+    assert (await agent.post(f"/conversations/{zhou}/viewing")).status == 200
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        await tx.run("update conversation_viewer set seen_at = seen_at - interval '5 minutes'")
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        # The other window says that it shows the first again, and is not done with it.
+        await tx.run("update conversation_viewer set seen_at = now()")
+        async with asyncio.timeout(20):
+            assert (await agent.post(f"/conversations/{other}/viewing")).status == 200
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        shown = await tx.rows("select conversation_id from conversation_viewer order by conversation_id")
+    assert shown == [(one,) for one in sorted((zhou, other))]
 
 
 @pytest.mark.browser

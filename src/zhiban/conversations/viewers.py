@@ -40,8 +40,13 @@ async def view(
         now=now,
     )
     if before is None or before < since:
-        old = "delete from conversation_viewer where agent_id = %(agent)s and seen_at < %(since)s"
-        await tx.run(old, agent=agent_id, since=since)
+        # Another window of theirs may be doing the same, with our row and its own the other way round: neither waits.
+        await tx.run(
+            "delete from conversation_viewer where (conversation_id, agent_id) in (select conversation_id, agent_id "
+            "from conversation_viewer where agent_id = %(agent)s and seen_at < %(since)s for update skip locked)",
+            agent=agent_id,
+            since=since,
+        )
         tx.publish_after_commit(VIEWERS_CHANGED, conversation_id)
     return await viewers_besides(tx, conversation_id, agent_id=agent_id, now=now)
 
