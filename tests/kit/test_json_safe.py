@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given
@@ -36,3 +37,10 @@ def test_words_that_look_like_escapes_and_pictures_stay() -> None:
     for text in (r"\u0000 and \ud83d", "好😀", '"quoted"\n'):
         assert json.loads(json_safe([text])) == [text]
     assert json.loads(json_safe({"a\x00b": "c\x00\ud800d"})) == {"ab": "cd"}
+
+
+def test_what_json_has_no_word_for() -> None:
+    """JSON of Python would write NaN, which PostgreSQL refuses: a message would be lost for a vendor's number."""
+    at = datetime(2026, 12, 1, 2, 35, tzinfo=UTC)
+    said = json.loads(json_safe({"number": float("nan"), "endless": float("inf"), "at": at, "key": (1, 2)}))
+    assert said == {"number": None, "endless": None, "at": "2026-12-01T02:35:00Z", "key": [1, 2]}

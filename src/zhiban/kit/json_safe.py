@@ -6,19 +6,23 @@ sides about a third of what an array for each column costs.
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from typing import Any
+
+import msgspec
 
 from zhiban.kit.text import clean
 
-_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+_encode = msgspec.json.Encoder(enc_hook=str).encode  # a tenth of what `json` takes
 
 
 def json_safe(value: Any) -> str:
-    """JSON that PostgreSQL takes: no NUL, no lone surrogate, whatever the vendor put in. Moments become text."""
-    text = _encode(value)
-    # A NUL is always escaped in JSON; what `clean` would change besides is a lone surrogate.
-    return _encode(_cleaned(value)) if "\\u0000" in text or clean(text) != text else text
+    """JSON that PostgreSQL takes: no NUL, no lone surrogate, no NaN, whatever a vendor put in. Moments become text."""
+    with suppress(UnicodeEncodeError):  # of a lone surrogate
+        text = _encode(value).decode()
+        if "\\u0000" not in text:  # a NUL is always escaped in JSON
+            return text
+    return _encode(_cleaned(value)).decode()
 
 
 def _cleaned(value: Any) -> Any:
