@@ -23,6 +23,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.browser import chromium, visit  # noqa: F401 - fixtures
+from tests.failures import pytest_terminal_summary  # noqa: F401 - a hook
 from tests.knowledge.material import SAMPLE, LetterEmbedder
 from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
@@ -41,8 +42,6 @@ settings.register_profile("thorough", max_examples=300, **_ANY_MACHINE)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "zhiban"))
 
 TEMPLATE = "zhiban_template"
-FAILURES = Path(__file__).parent.parent / ".pytest_cache" / "failures.txt"
-LOG = 600  # characters of a failure's words
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 FAST |= {"wal_level": "minimal", "max_wal_senders": "0"}
 if sys.platform in ("linux", "darwin"):  # the kernel copies the files of a template: a fifth of the processor time
@@ -56,8 +55,13 @@ LONG = {"test_accessibility.py", "test_github.py", "test_kernel_property.py", "t
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
+@pytest.hookimpl(tryfirst=True)  # before marks are asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Stories mostly wait: between workers, they are spread among what computes, the longest first, none at the end."""
+    """Whoever asks for the browser needs one. Between workers, stories, which mostly wait, are spread among what
+    computes, the longest first, none at the end."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
     waiting = [item for item in items if "stories" in item.path.parts or item.get_closest_marker("process")]
@@ -77,19 +81,6 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Leave in a file what failed, in a few lines each: the whole of it can be longer than a log may be."""
-    failed = [one for kind in ("failed", "error") for one in terminalreporter.stats.get(kind, ())]
-    said = [f"{one.nodeid}: {_why(one)}\n{one.caplog[-LOG:]}" for one in failed[:20]]
-    FAILURES.parent.mkdir(exist_ok=True)
-    FAILURES.write_text("\n".join(said))
-
-
-def _why(report: pytest.TestReport) -> str:
-    crash = getattr(report.longrepr, "reprcrash", None)
-    return f"{crash.path}:{crash.lineno}: {crash.message[:LOG]}" if crash else report.longreprtext[-LOG:]
 
 
 @pytest.fixture(scope="session", autouse=True)

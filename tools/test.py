@@ -114,19 +114,37 @@ def workers(count: int, arguments: list[str], environment: dict[str, str]) -> It
             loaded.terminate()
 
 
+def once_more(root: Path, environment: dict[str, str]) -> int:
+    """Run again, alone, what failed, where it is a few tests of pages and nothing else (decision 0086). What passes the
+    second time is left in `.pytest_cache/unstable.txt`, with what it said the first time."""
+    folder = root / ".pytest_cache"
+    names = [one for one in (folder / "again.txt").read_text().splitlines() if one]
+    if not names:
+        return 1
+    said = (folder / "failures.txt").read_text()
+    print(f"\nOnce more, alone, what failed in a browser: {', '.join(names)}", flush=True)
+    command = [sys.executable, "-m", "pytest", *names]
+    code = subprocess.run(command, cwd=root, env=environment, check=False).returncode
+    if code == 0:
+        (folder / "unstable.txt").write_text(said)
+    return code
+
+
 def main() -> int:
     browser = obtain()
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-n", type=int, default=0)
     known, arguments = parser.parse_known_args()
     environment = dict(os.environ)
+    in_ci = environment.get("CI", "").lower() in ("true", "1")
+    (ROOT / ".pytest_cache" / "unstable.txt").unlink(missing_ok=True)
     # Hundreds of our own processes are started: none but the first should compile what it runs.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if browser:
         environment["ZHIBAN_BROWSER"] = browser
     else:
         message = "No Chromium or Chrome was found: set ZHIBAN_BROWSER or install chromium."
-        if os.environ.get("CI", "").lower() in ("true", "1"):
+        if in_ci:
             print(f"{message} In CI the browser tests may not be left out.", file=sys.stderr)
             return 1
         print(f"{'*' * 100}\n* {message} THE BROWSER TESTS ARE LEFT OUT.\n{'*' * 100}", file=sys.stderr)
@@ -134,7 +152,8 @@ def main() -> int:
     with in_memory(environment), workers(known.n, arguments, environment) as spread:
         # Handed out a few at a time, so that no worker still has many when the others have none.
         pytest = [sys.executable, "-m", "pytest", "--maxschedchunk", "4", *spread, *arguments]
-        return subprocess.run(pytest, cwd=ROOT, env=environment, check=False).returncode
+        code = subprocess.run(pytest, cwd=ROOT, env=environment, check=False).returncode
+        return once_more(ROOT, environment) if code == 1 and in_ci else code
 
 
 if __name__ == "__main__":
