@@ -52,6 +52,7 @@ async def test_messages_are_picked_with_keys_mouse_and_finger(site: Site, enter:
 
     await page.get_by_role("link", name="选消息开工单").first.click()
     messages = page.locator("#messages .msg:not([data-off])")
+    await expect(bar).to_have_count(1)
     await messages.nth(0).locator(".say").click()
     await messages.nth(2).locator(".say").click(modifiers=["Shift"])
     await expect(bar.locator("b")).to_have_text("选了3条")
@@ -79,6 +80,7 @@ async def test_messages_are_picked_with_keys_mouse_and_finger(site: Site, enter:
     phone = await enter(f"/conversations/{conversation}", width=390, height=844, touch=True)
     await phone.locator(".thread__card").tap()
     await phone.locator("#tickets [data-pick-messages]").tap()
+    await expect(phone.locator("#pickbar")).to_have_count(1)
     await phone.locator("#messages .msg:not([data-off])").nth(0).locator(".say").tap()
     await expect(phone.locator("#pickbar b")).to_have_text("选了1条")
     if PICTURES:
@@ -90,3 +92,28 @@ async def test_messages_are_picked_with_keys_mouse_and_finger(site: Site, enter:
     await phone.get_by_role("button", name="加到这张").tap()
     await phone.wait_for_url("**/tickets/*")
     assert await rows(site, "select count(*)::int from ticket") == [(1,)]
+
+
+async def test_what_is_clicked_before_the_server_has_answered_is_picked(site: Site, enter: Visit) -> None:
+    await repository(site)
+    page = await enter(f"/conversations/{site.seed.conversations['周予安']}")
+    picking, said = page.get_by_role("link", name="选消息开工单").first, asyncio.Event()
+
+    async def slow(route: Route) -> None:
+        await said.wait()
+        await route.continue_()
+
+    await page.route("**/pickable?*", slow)
+    messages = page.locator("#messages .msg[data-mid]")
+    # What was clicked for one picking, which was given up, is not picked in the next.
+    await picking.click()
+    await messages.nth(1).locator(".say").click()
+    await picking.click()
+    await picking.click()
+    await messages.nth(0).locator(".say").click()
+    await messages.nth(2).locator(".say").click(modifiers=["Shift"])
+    await messages.nth(1).locator(".say").click()
+    await expect(page.locator("#pickbar")).to_have_count(0)
+    said.set()
+    await expect(page.locator("#pickbar b")).to_have_text("选了2条")
+    assert [await messages.nth(n).locator(".tick").is_checked() for n in range(3)] == [True, False, True]

@@ -9,6 +9,7 @@ let told = null; // { yes, no, most }, as the server said last
 let turn = 0; // grows whenever picking begins or ends
 let last = 0; // picked by hand, where a range begins
 let focused = 0; // the message whose box had the focus before the page changed
+let early = []; // clicked before the server has said what may be picked
 
 const thread = () => document.getElementById("thread");
 const words = () => document.getElementById("words").dataset;
@@ -41,6 +42,7 @@ async function begin() {
   at = id;
   const mine = ++turn;
   picked.clear();
+  early = [];
   last = 0;
   try {
     await ask();
@@ -60,6 +62,7 @@ async function begin() {
   show();
   const boxes = ticks();
   boxes[boxes.length - 1]?.focus();
+  for (const click of early.splice(0)) choose(click.id, click.shift);
 }
 
 function leave() {
@@ -67,6 +70,7 @@ function leave() {
   at = 0;
   told = null;
   picked.clear();
+  early = [];
   bar()?.remove();
   delete thread()?.dataset.picking;
   for (const one of document.querySelectorAll("#messages .msg > .tick, #messages .why-not")) one.remove();
@@ -138,6 +142,8 @@ function range(to) {
   show();
 }
 
+const choose = (id, shift) => (shift && last && usable(id) ? range(id) : toggle(id));
+
 function step(event) {
   const boxes = ticks();
   const here = boxes.indexOf(document.activeElement);
@@ -177,16 +183,15 @@ function clicked(event) {
     event.stopImmediatePropagation();
     return at ? leave() : begin();
   }
-  if (!told) return;
+  if (!at) return;
   if (event.target.closest("#pickbar [data-leave]")) return leave();
   const article = event.target.closest("#messages .msg[data-mid]");
   if (!article) return;
   const tick = event.target.closest(".tick");
   if (!tick) event.preventDefault(); // a link in a message is not followed now
   event.stopImmediatePropagation();
-  const id = idOf(article);
-  if (event.shiftKey && last && usable(id)) range(id);
-  else toggle(id);
+  if (told) choose(idOf(article), event.shiftKey);
+  else early.push({ id: idOf(article), shift: event.shiftKey });
 }
 
 export function start() {
