@@ -14,6 +14,7 @@ from datetime import timedelta
 import pytest
 
 from tests.kernel_desk import NOON, Desk, open_desk
+from tests.waiting import LOCK_AWAITED
 from zhiban.automation import macros
 from zhiban.automation import queries as rule_queries
 from zhiban.automation import service as rules
@@ -210,8 +211,8 @@ async def test_a_rating_that_comes_later_is_that_of_whoever_resolved(desk: Desk,
 
 async def _somebody_waits(desk: Desk) -> None:
     """Return when another transaction waits for a lock of ours."""
-    async with asyncio.timeout(10), desk.database.transaction(desk.workspace_id) as watch:
-        while not await watch.value("select 1 from pg_locks where not granted limit 1"):  # noqa: ASYNC110
+    async with asyncio.timeout(30), desk.database.transaction(desk.workspace_id) as watch:
+        while not await watch.value(LOCK_AWAITED):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 

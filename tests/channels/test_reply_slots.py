@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from tests.twin import open_inbox
+from tests.waiting import LOCK_AWAITED
 from zhiban.channels import reply_slots
 from zhiban.channels.reply_slots import SharedReplySlots
 from zhiban.kit.clock import SetClock, SystemClock
@@ -35,9 +36,7 @@ async def test_who_asks_at_the_moment_of_an_answer_takes_no_slot_away(db: Databa
     async with db.transaction(workspace) as asking:
         assert await reply_slots.fetch(asking, connection, "f1", now=clock.now()) is None
         taking = asyncio.create_task(slots.take("lihua", "z1", "在的"))
-        while not taking.done() and not await asking.value(  # noqa: ASYNC110 -- the database alone knows who waits
-            "select exists (select from pg_locks where not granted and pid <> pg_backend_pid())"
-        ):
+        while not taking.done() and not await asking.value(LOCK_AWAITED):  # noqa: ASYNC110 - it happens in PostgreSQL
             await asyncio.sleep(0.01)
     taken = await taking
     assert taken is not None

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.twin import open_inbox
+from tests.waiting import LOCK_AWAITED
 
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import outbox, replies, sending, transitions, work_state
@@ -165,8 +166,8 @@ async def test_what_the_vendor_called_failed_before_is_no_fact(line: Line) -> No
 
 async def _until_somebody_waits(database: Database) -> None:
     """Until a statement of ours waits for a lock that another transaction holds."""
-    async with asyncio.timeout(20), database.page_transaction(NO_WORKSPACE) as tx:
-        while not await tx.value("select exists (select from pg_locks where not granted)"):  # noqa: ASYNC110 - it happens in PostgreSQL
+    async with asyncio.timeout(30), database.page_transaction(NO_WORKSPACE) as tx:
+        while not await tx.value(LOCK_AWAITED):  # noqa: ASYNC110 - it happens in PostgreSQL
             await asyncio.sleep(0.01)
 
 

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from tests.desk.conftest import Answer, Client, Site
 from tests.desk.test_tickets import rows
+from tests.waiting import LOCK_AWAITED
 from zhiban.channels.service import connect
 from zhiban.conversations import transitions
 from zhiban.conversations.spoken import spoken
@@ -220,13 +221,12 @@ async def test_of_the_desk_and_the_chat_one_decides(lin: Client, site: Site) -> 
     ids, now = await pickable(lin, conversation), site.seed.clock.now()
     found, contact = await asked_in_chat(site, conversation, ids, "c1")
     page = await lin.get(f"/ticket-drafts/{found.id}")
-    waits = "select exists (select from pg_locks where not granted)"
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:
         await transitions.lock(tx, conversation)  # as a turn of the chat does before it reads what waits
         (draft,) = await drafts.open_drafts(tx, conversation, now=now)
         opening = asyncio.create_task(lin.post(f"/ticket-drafts/{found.id}", sent(page, "open")))
-        async with asyncio.timeout(10):
-            while not opening.done() and not await tx.value(waits):  # noqa: ASYNC110 - it happens in PostgreSQL
+        async with asyncio.timeout(30):
+            while not opening.done() and not await tx.value(LOCK_AWAITED):  # noqa: ASYNC110 - it happens in PostgreSQL
                 await asyncio.sleep(0.005)
         await drafts.end(tx, draft, "cancelled", by=Actor("contact", contact), now=now)
     assert (await opening).status == 422

@@ -86,7 +86,12 @@ async def test_a_cancelled_block_leaves_a_clean_connection(db: Database, workspa
 
     async def hangs() -> bool:
         async with db.transaction(NO_WORKSPACE) as tx:
-            return bool(await tx.value("select 1 from pg_stat_activity where query = 'select pg_sleep(30)'"))
+            return bool(
+                await tx.value(
+                    "select 1 from pg_stat_activity "
+                    "where datname = current_database() and query = 'select pg_sleep(30)'"
+                )
+            )
 
     task = asyncio.create_task(hang())
     while not await hangs():
@@ -95,7 +100,7 @@ async def test_a_cancelled_block_leaves_a_clean_connection(db: Database, workspa
     started = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     for _ in range(6):
         async with getattr(db, way)(workspace) as tx:
             assert await tx.rows("select name from contact") == []
@@ -201,7 +206,7 @@ async def test_a_database_that_went_away_is_a_sentence_and_comes_back(
                 async with way(NO_WORKSPACE) as tx:
                     await tx.value("select 1")
         await postgres.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         for way in ways:
             while True:
                 try:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.tickets.chat import START, Chat, group_chat
 from tests.tickets.stand import TrackerStand, tracker_stand
+from tests.waiting import LOCK_AWAITED
 from zhiban.conversations import transitions
 from zhiban.conversations.labels import add_label
 from zhiban.events import SYSTEM
@@ -448,9 +449,8 @@ async def test_telling_a_chat_and_a_turn_in_it_do_not_wait_for_each_other(chat: 
 
 
 async def waits_for_a_lock(chat: Chat) -> None:
-    waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    async with asyncio.timeout(5):
-        while not await chat.rows(waiting):  # noqa: ASYNC110
+    async with asyncio.timeout(30):
+        while await chat.rows(LOCK_AWAITED) != [(True,)]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
@@ -466,7 +466,7 @@ async def test_a_worker_that_is_killed_anywhere_leaves_a_draft_to_confirm_and_th
     # What is frozen is committed fourth; confirmed, once that is known, sixth.
     for number, when in ((4, "before"), (4, "after"), (6, "before"), (6, "after")):
         child = await asyncio.create_subprocess_exec(*command, str(number), when, env=environment)
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(120):
             assert await child.wait() == -signal.SIGKILL
         found = await chat.rows("select state, (select count(*)::int from ticket) from ticket_draft")
         drafts.append(found[0] if found else ("none", 0))

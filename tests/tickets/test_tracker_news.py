@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.tickets.stand import TrackerStand, tracker_stand
+from tests.waiting import LOCK_AWAITED
 from zhiban.events import SYSTEM
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Misconfigured, NotFound
@@ -97,12 +98,12 @@ async def test_an_issue_that_two_hear_of_at_once_is_new_once(stand: TrackerStand
             await issues.note(tx, repository, issue, now=stand.now)
 
     async def somebody_waits() -> bool:
-        return bool(await stand.rows("select 1 from pg_stat_activity where wait_event_type = 'Lock'"))
+        return await stand.rows(LOCK_AWAITED) == [(True,)]
 
     async with stand.database.transaction(stand.workspace_id) as first:
         await issues.note(first, repository, issue, now=stand.now)
         second = asyncio.create_task(note())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await somebody_waits():  # noqa: ASYNC110 - another session's state
                 await asyncio.sleep(0.01)
     await second
