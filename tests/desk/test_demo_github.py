@@ -38,7 +38,7 @@ PICTURES = os.environ.get("ZHIBAN_PICTURES", "")
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
-    for _ in range(400):
+    for _ in range(1200):
         if await holds():
             return
         await asyncio.sleep(0.05)
