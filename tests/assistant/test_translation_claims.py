@@ -55,7 +55,7 @@ class Office:
 
     async def is_asked(self) -> None:
         """Wait until the model has been asked."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not self.model.asked:  # noqa: ASYNC110 - the simulator is asked over the wire
                 await asyncio.sleep(0.01)
 

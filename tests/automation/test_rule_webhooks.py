@@ -168,7 +168,7 @@ async def test_who_answers_byte_by_byte_is_left_in_time_and_keeps_nobody_else_wa
     calling.program.drips = True
     run = await calling.fires()
     with pytest.raises(WebhookUnanswered):
-        await asyncio.wait_for(calling.job(), 5)
+        await asyncio.wait_for(calling.job(), 30)
     _, action = await calling.outcome(run)
     assert (action["outcome"], action["error"]) == ("waiting", "The other program did not answer.")
     async with calling.desk.database.transaction(calling.desk.workspace_id) as tx:

@@ -125,7 +125,7 @@ async def test_hostile_09_a_body_that_does_not_come(
     started = time.monotonic()
     answer = await webhook_client.speak(head(webhook_client, call, f"Content-Length: {len(call.body)}"), call.body[:10])
     assert status(answer) == 408
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 9  # of the ten seconds that a body has otherwise
 
 
 async def test_hostile_10_no_encodings(webhook_client: WebhookClient) -> None:
@@ -414,7 +414,7 @@ async def test_hostile_82_without_the_database_the_vendor_is_told(
             errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
             assert any("answered 503" in said for said in errors)
             await postgres.start()
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while (await webhook_client.post(webhook_client.call(bell(2)))).status != 200:
                 assert time.monotonic() < deadline
             assert len(await webhook_client.deliveries()) == 2

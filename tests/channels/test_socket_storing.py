@@ -58,7 +58,7 @@ async def test_who_is_not_read_for_a_while_is_not_let_go(
         await owner.execute("lock table delivery in exclusive mode")
         for number in range(8):
             await desk.program.says(LI, f"第{number}句", group=GROUP)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not desk.app.sockets.of((desk.workspace_id, desk.connection_id))[0].stalled:  # noqa: ASYNC110 - it is told in no other way
                 await asyncio.sleep(0.005)
         with pytest.raises(TryLater) as caught:

@@ -407,7 +407,7 @@ async def test_another_process_calls_over_our_socket(desk: Desk, urls: DatabaseU
     await desk.program.connect(desk.url)
     await desk.becomes("online")
     async with App.build(settings_for(tmp_path), urls) as other:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (other.pubsub.peers and desk.app.pubsub.peers):  # noqa: ASYNC110 - it is told in no other way
                 await asyncio.sleep(0.05)
         channel = (await desk.inbox(other)).channel
@@ -467,7 +467,7 @@ async def test_a_process_that_is_killed_loses_nothing_that_it_took(urls: Databas
 
 async def _connect_again(program: OneBotProgram, url: str) -> None:
     """As programs do: until they are let in, which they are once the other process is known to be dead."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not program.connected:
             try:
                 await program.connect(url)

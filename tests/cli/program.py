@@ -76,7 +76,7 @@ class Program:
     def said(self) -> str:
         return self._log.read_text()
 
-    async def says(self, words: str, *, within: float = 60) -> str:
+    async def says(self, words: str, *, within: float = 180) -> str:
         """Wait until the words appear in its output, which is returned."""
         deadline = time.monotonic() + within
         while words not in self.said:

@@ -26,7 +26,7 @@ async def _deaf(times: int) -> None:
 async def test_a_cancellation_that_was_swallowed_is_repeated() -> None:
     task = asyncio.create_task(_deaf(2))
     await asyncio.sleep(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await cancelled([task], again=0.01)
     assert task.cancelled()
 
@@ -65,7 +65,7 @@ async def test_late_tasks_are_ended_even_if_they_do_not_listen() -> None:
     tasks = BackgroundTasks()
     tasks.start(_deaf(1))
     await asyncio.sleep(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await tasks.close(within=0.01)
 
 
@@ -114,7 +114,7 @@ async def test_rounds_follow_each_other_whatever_becomes_of_one_until_they_are_c
     task = RepeatedTask(work, every=0.001, name="test", what="The round", log=logging.getLogger("zhiban.test"))
     await task.close()  # never begun
     task.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await third.wait()
         await task.close()
     assert rounds == 3

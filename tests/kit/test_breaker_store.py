@@ -54,7 +54,7 @@ async def processes(urls: DatabaseUrls, clock: SetClock) -> AsyncIterator[list[P
             stack.push_async_callback(pubsub.close)
             stack.push_async_callback(store.close)
             found.append(Process(database, store))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not all(process.store._pubsub.peers for process in found):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)

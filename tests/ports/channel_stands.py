@@ -284,7 +284,7 @@ class GatewayStand(Stand):
             await asyncio.sleep(0.02)
 
     async def until(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(20), self.news:
+        async with asyncio.timeout(60), self.news:
             await self.news.wait_for(holds)
 
     async def says(self, text: str) -> None:

@@ -59,7 +59,7 @@ class SocketStand(Stand):
         return await self.live.call(key, frame, timeout=timeout)
 
     async def until(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(10), self.news:
+        async with asyncio.timeout(30), self.news:
             await self.news.wait_for(holds)
 
     async def serve(self, websocket: WebSocket) -> None:

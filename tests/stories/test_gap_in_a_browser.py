@@ -39,7 +39,8 @@ async def test_it_is_answered_once_in_the_browser_and_the_next_contact_is_told(s
 
     await shop.eventually(
         "select 1 where not exists (select from phrasing p where not exists "
-        "(select from phrasing_vector v where v.phrasing_id = p.id))"
+        "(select from phrasing_vector v where v.phrasing_id = p.id))",
+        within=120,  # all of the sample base, by a model that is loaded first
     )
     (told,) = await shop.says(ZHAO, OTHERWISE)
     assert TOLD in str(told.body)

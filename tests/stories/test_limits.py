@@ -34,7 +34,7 @@ async def test_after_the_safety_poll_an_answer_does_not_wait_for_a_minute(urls: 
         await until(lambda: shop.wecom.journal.counts["kf/sync_msg"] > pulled)  # the safety poll, without a token
         began = time.monotonic()
         await shop.says(LI, "可以开发票吗？")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         await shop.idle()
         assert not any(entry.errcode == 45009 for entry in shop.wecom.journal.entries)
 
@@ -44,7 +44,7 @@ async def test_doorbells_that_ring_three_times_pull_with_a_token(shop: Shop) -> 
     for number in range(10):
         began = time.monotonic()
         await shop.says(f"wm{number}", "怎么申请退款？")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
     await shop.idle()
     assert not any(entry.errcode == 45009 for entry in shop.wecom.journal.entries)
 

@@ -60,14 +60,14 @@ async def test_from_the_group_to_the_issue(urls: DatabaseUrls, tmp_path: Path) -
         for number, words in enumerate(TALK):
             await desk.program.says((LI, WANG)[number % 2], words, group=GROUP)
         await desk.program.says(LI, _at("以上五条开工单"), group=GROUP)
-        await desk.program.until(lambda: any(TALK[0] in one.text for one in desk.program.sent), within=20)
+        await desk.program.until(lambda: any(TALK[0] in one.text for one in desk.program.sent))
         draft = next(one for one in desk.program.sent if TALK[0] in one.text)
         assert REPOSITORY in draft.text
         await desk.eventually("select count(*) = 0 from message where state = 'queued'")
         await desk.restart()
         await desk.eventually("select state = 'online' from gateway_state")
         await desk.program.says(LI, [{"type": "reply", "data": {"id": str(draft.id)}}, *_at("确认")], group=GROUP)
-        await desk.eventually("select state from issue where number is not null", "open", within=20)
+        await desk.eventually("select state from issue where number is not null", "open")
         quotes = "select count(*) from message m join message q on q.id = m.reply_to_id where m.direction = 'in'"
         assert await desk.rows(quotes) == [(1,)]
         (entry,) = repo.entries.values()
@@ -115,7 +115,7 @@ async def test_from_the_group_to_the_issue(urls: DatabaseUrls, tmp_path: Path) -
         desk.program.groups[GROUP] = "青禾用户群"
         later = int(SystemClock().now().timestamp()) + 2  # QQ counts whole seconds
         await desk.program.says(LI, _at("以上两条开工单"), group=GROUP, time=later)
-        await desk.program.until(lambda: "工单草稿" in desk.program.sent[-1].text, within=20)
+        await desk.program.until(lambda: "工单草稿" in desk.program.sent[-1].text)
         assert await desk.rows("select left_at is null from group_chat") == [(True,)]
 
 

@@ -29,7 +29,7 @@ async def test_a_tap_on_the_phone_is_a_rating_and_nothing_else(shop: Shop) -> No
     await shop.behaves(survey={"ask": True, "text": "这次满意吗？"}, closing="再见！")
     await shop.says(LI, "转人工")
     agent = await answered(shop)
-    await until(lambda: any(one.msgtype == "msgmenu" for one in shop.wecom.sent(LI)), within=20)
+    await until(lambda: any(one.msgtype == "msgmenu" for one in shop.wecom.sent(LI)))
     await until(lambda: shop.wecom.sent(LI)[-1].text == "再见！")
     menu = next(one for one in shop.wecom.sent(LI) if one.msgtype == "msgmenu")
     assert menu.text == "这次满意吗？"
@@ -59,7 +59,7 @@ async def test_a_program_passes_a_link_on(urls: DatabaseUrls, tmp_path: Path) ->
             policy, now = {"survey": {"ask": True}}, SystemClock().now()
             await set_policy(tx, shop.app.vault, conversation.inbox_id, policy, by=SYSTEM, now=now)
         await answered(shop, XU)
-        path = "/s/" + (await crm.heard("https://desk.example/s/", within=20)).rpartition("/s/")[2]
+        path = "/s/" + (await crm.heard("https://desk.example/s/")).rpartition("/s/")[2]
         async with aiohttp.ClientSession() as phone:
             async with phone.get(shop.url + path, headers={"accept-language": "zh-CN"}) as page:
                 assert "这次服务您满意吗？" in await page.text()

@@ -139,7 +139,7 @@ async def test_handing_over_to_a_named_servicer_and_back(shop: Shop) -> None:
     assert talk.native_state == "human"
     async with shop.work() as tx:
         await conversations.resolve(tx, talk.id, by=Actor("agent", await shop.agent()), now=datetime.now(UTC))
-    await until(lambda: shop.wecom.state(LI) == ENDED, within=20)  # or the assistant could never answer again
+    await until(lambda: shop.wecom.state(LI) == ENDED)  # or the assistant could never answer again
     (answer,) = await shop.says(LI, "怎么申请退款？")
     assert "申请售后" in answer.text
 
@@ -245,7 +245,7 @@ async def test_resolving_says_goodbye_to_a_member_of_the_app_too(shop: Shop) -> 
     talk = await shop.becomes("open", "lihua")
     async with shop.app.database.page_transaction(shop.workspace_id) as tx:
         await conversations.resolve(tx, talk.id, by=Actor("agent", await shop.agent()), now=datetime.now(UTC))
-    await until(lambda: len(office.messages) == 2, within=20)
+    await until(lambda: len(office.messages) == 2)
     await shop.idle()
     assert office.messages[1].body["content"] == "再见！"
     assert not await shop.rows("select 1 from connection where broken is not null")

@@ -214,7 +214,7 @@ async def test_it_runs_as_a_program_of_its_own() -> None:
         sys.executable, "-m", "zhiban.testing.wecom", "--port", str(port), "--latency", "0.001"
     )
     try:
-        async with Http() as http, asyncio.timeout(20):
+        async with Http() as http, asyncio.timeout(60):
             while True:
                 try:
                     answer = await http.request("GET", f"http://127.0.0.1:{port}/cgi-bin/gettoken?corpid={CORP_ID}")

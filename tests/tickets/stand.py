@@ -87,7 +87,7 @@ class TrackerStand:
 
 
 async def idle(worker: TrackerWorker | NewsReader) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while worker._running:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 

@@ -164,7 +164,7 @@ async def test_a_process_that_is_killed_between_the_call_and_the_commit_leaves_o
             child.send_signal(signal.SIGKILL)
 
         site.github.written_hook = kill
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(120):
             assert await child.wait() == -signal.SIGKILL
         assert not await site.facts("issue_opened")
         heir = build_app(urls, tmp_path, site.clock)
@@ -210,7 +210,7 @@ async def test_a_process_that_is_killed_while_it_comments_for_a_group_leaves_one
             site.github.written_hook = kill
             for _ in range(3):
                 await _says(program, "我也是", id_="m2", reply_to=card)
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(120):
                 assert await first.wait() == -signal.SIGKILL
         finally:
             if first.returncode is None:

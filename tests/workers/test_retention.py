@@ -192,7 +192,7 @@ async def test_what_somebody_writes_into_at_this_moment_comes_first(desk: Desk) 
     await chosen(desk, YEAR)
     async with desk.database.transaction(desk.workspace_id) as writing:
         await desk.writes(writing, "马骁", "又来了", at=NOW)
-        async with asyncio.timeout(5):  # nobody waits for the contact
+        async with asyncio.timeout(30):  # nobody waits for the contact
             await deleter(desk).run_once(desk.workspace_id, pause=0)
     assert await rows(desk, f"select 1 from message where conversation_id = {calm}") == []
     assert len(await rows(desk, f"select 1 from message where conversation_id = {busy} and direction = 'in'")) == 2
