@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser import Visit, holds
 from tests.desk.conftest import Client, Site
@@ -177,6 +178,27 @@ async def test_a_time_that_cannot_be_is_told_beside_the_field_and_nothing_is_los
     await menu.get_by_role("button", name="搁置到这个时间").click()
     await expect(page.locator(".toast").last).to_contain_text("已搁置2个，到")
     await expect(page.locator("#bulk .bulk")).to_have_count(0)
+
+
+@pytest.mark.browser
+async def test_what_can_be_done_with_several_is_asked_for_once(site: Site, enter: Visit) -> None:
+    """The answer to the second choice would take the place of a menu that stands open, with what was written there."""
+    page, asked = await enter("/?queue=mine"), list[str]()
+    going = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        asked.append(route.request.url)
+        await going.wait()
+        await route.continue_()
+
+    await page.route("**/desk/bulk?*", late)
+    for box in (0, 1):
+        await page.locator("#rows li > input").nth(box).check()
+    going.set()
+    await expect(page.locator("#bulk b")).to_have_text("已选2个")
+    await page.locator("[data-bulk=snooze] summary").click()
+    await expect(page.locator("#bulk-at")).to_be_visible()
+    assert len(asked) == 1
 
 
 @pytest.mark.browser

@@ -17,7 +17,7 @@ const slot = () => document.getElementById("bulk");
 
 async function bar() {
   const holder = slot();
-  if (!holder || holder.firstElementChild || holder.dataset.asked) return;
+  if (!holder || holder.firstElementChild || "asked" in holder.dataset) return;
   holder.dataset.asked = "";
   const query = place();
   try {
