@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from yarl import URL
 
+from tests import slowness
+
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
 
@@ -83,10 +85,12 @@ async def visit(chromium: Browser) -> AsyncIterator[Visit]:
             has_touch=touch,
         )
         contexts.append(context)
+        await slowness.slow_down(context)
         if cookie:
             origin = str(URL(url).origin())  # with a path, it would be the cookie of what lies below
             await context.add_cookies([{"name": cookie[0], "value": cookie[1], "url": origin}])
         page = await context.new_page()
+        await slowness.slow_page_down(page)
         page.set_default_timeout(PATIENCE)
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -95,6 +99,6 @@ async def visit(chromium: Browser) -> AsyncIterator[Visit]:
 
     yield go
     for context in contexts:
-        await context.close()
+        await slowness.close(context)
     unexpected = [one for one in complaints if not any(expected in one for expected in EXPECTED)]
     assert not unexpected, unexpected

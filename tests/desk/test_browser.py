@@ -148,6 +148,7 @@ async def test_keys_do_what_the_guide_says(site: Site, enter: Visit) -> None:
     await expect(page.locator(".toast")).to_contain_text("已解决")
     await page.locator(".toast").get_by_role("button", name="撤销").click()
     await expect(page.locator("#thread-name")).to_have_text("沈嘉宁")
+    await page.wait_for_selector("html[data-ready]")  # undoing leads to a page of its own
     await page.locator("#talk").focus()
     await page.keyboard.press("?")
     await expect(page.locator("#keys")).to_be_visible()
