@@ -1,6 +1,7 @@
 // The command bar (Ctrl K): what can be done with the open conversation, as its own buttons do it, and where one can go.
 
 import { initials } from "./pinyin.js";
+import { back, left, typedAhead } from "./typeahead.js";
 
 const MOST = 6; // of the conversation's verbs, before anything is typed
 const bar = () => document.getElementById("cmd");
@@ -243,9 +244,13 @@ export async function openKeys() {
   if (await loaded() && !document.querySelector("dialog[open]")) document.getElementById("keys")?.showModal();
 }
 
-export async function open() {
-  if (!(await loaded())) return;
-  if (!bar() || bar().open || document.querySelector("dialog[open]")) return;
+export function open() {
+  return bar() ? show() : typedAhead(async () => ((await loaded()) ? show() : null));
+}
+
+// Answers the field, when it is shown.
+function show() {
+  if (!bar() || bar().open || document.querySelector("dialog[open]") || left()) return null;
   asked++; // what is still on its way belongs to another time
   clearTimeout(timer);
   if (document.getElementById("snooze-at")) import("./lazy/times.js").then((found) => { times = found; }, () => {});
@@ -253,8 +258,10 @@ export async function open() {
   part("found").replaceChildren();
   drawVerbs();
   filter();
+  back(); // the bar remembers where the keys were, for when it is closed
   bar().showModal();
   field().focus();
+  return field();
 }
 
 const isShortcut = (event) => (event.ctrlKey !== event.metaKey) && !event.altKey && !event.shiftKey && event.code === "KeyK";

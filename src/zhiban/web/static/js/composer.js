@@ -4,6 +4,7 @@ import { refreshList, refreshThread, openId } from "./live.js";
 import * as clips from "./clips.js";
 import * as drafts from "./drafts.js";
 import * as quotes from "./quotes.js";
+import { typedAhead } from "./typeahead.js";
 
 const MODES = ["reply", "note"];
 const LONGEST = 20_000; // characters, as many as the server takes
@@ -185,8 +186,11 @@ function pending(mode, text, key, names = []) {
 
 // What is seldom asked for is loaded when it is.
 function later(name, what = "open", ...how) {
-  import(`./lazy/${name}.js`).then((one) => one[what](...how), () => document.dispatchEvent(new CustomEvent("desk:trouble", { detail: words().unopened })));
+  return import(`./lazy/${name}.js`).then((one) => one[what](...how), () => document.dispatchEvent(new CustomEvent("desk:trouble", { detail: words().unopened })));
 }
+
+// A panel with a field; one that is open is closed by the same key.
+const ahead = (name, id) => (document.getElementById(id) ? later(name) : typedAhead(() => later(name)));
 
 async function post(node, id, mode, text, key, { files = [], quote = null } = {}) {
   node.dataset.state = "sending";
@@ -311,8 +315,8 @@ export function start() {
     const button = event.target.closest("#compose button[data-mode]");
     if (button) setMode(button.dataset.mode);
     if (event.target.closest("[data-adopt]")) adopt();
-    if (event.target.closest("[data-kb]")) later("entries");
-    if (event.target.closest("[data-emoji]")) later("emoji");
+    if (event.target.closest("[data-kb]")) ahead("entries", "kb");
+    if (event.target.closest("[data-emoji]")) ahead("emoji", "emo");
     if (event.target.closest("[data-rich]")) later("rich", "toggle");
   });
   document.addEventListener("keydown", (event) => {

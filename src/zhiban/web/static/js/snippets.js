@@ -4,6 +4,7 @@ import { openId } from "./live.js";
 import { area, literal } from "./composer.js";
 
 const MOST = 50; // shown at once; who has more types another letter
+const PATIENCE = 3000; // ms that they are waited for: a slash may be meant as one
 const ASKED = /(?:^|[\s，。；：！？、（(“])\/([^\s/]{0,30})$/u;
 const KNOWLEDGE = /^(?:kb|zs|zsk|知识?库?)$/u; // what is typed behind a slash to look into the knowledge instead
 const LEFT = /\{\{[^{}\n]{0,60}\}\}/u;
@@ -107,12 +108,13 @@ function close() {
 }
 
 async function fetched(id) {
-  const answer = await fetch(`/conversations/${id}/snippets`, { headers: { "HX-Request": "true" } });
+  const answer = await fetch(`/conversations/${id}/snippets`, { headers: { "HX-Request": "true" }, signal: AbortSignal.timeout(PATIENCE) });
   if (answer.status !== 200) throw new Error("no snippets");
   offered = { id, rows: await answer.json() };
 }
 
 let asking = 0;
+let coming = 0; // how many are being asked for: until they are there, Enter sends nothing
 async function look() {
   const wish = asked();
   if (!wish || wish.typed === closed) return close();
@@ -120,10 +122,13 @@ async function look() {
   const id = openId();
   if (!shown() || offered?.id !== id) {
     const mine = ++asking;
+    coming += 1;
     try {
       await fetched(id);
     } catch {
       return;
+    } finally {
+      coming -= 1;
     }
     // Typing went on, or another conversation was opened: what is filled for one is never shown in another.
     if (mine !== asking || openId() !== id) return;
@@ -173,7 +178,12 @@ function warn() {
 }
 
 function pressed(event) {
-  if (!shown() || event.target !== area() || event.isComposing || event.keyCode === 229) return;
+  if (event.target !== area() || event.isComposing || event.keyCode === 229) return;
+  if (!shown()) {
+    if (!coming || event.key !== "Enter" || event.shiftKey || event.altKey || !asked()) return;
+    event.preventDefault();
+    return event.stopImmediatePropagation(); // the short word is not what was meant to be sent
+  }
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step && found.length) point((at + step + found.length) % found.length);
   else if (event.key === "Enter" && !event.shiftKey && found.length) insert(found[at]);

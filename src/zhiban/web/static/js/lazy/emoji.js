@@ -115,14 +115,18 @@ async function load() {
   return panelled.text();
 }
 
+// Answers the field, when it is shown.
 export async function open() {
-  if (!begin()) return;
+  if (!begin()) return null;
   loading ??= load();
   try {
-    if (show(await loading)) draw();
+    if (!show(await loading)) return null;
+    draw();
+    return field();
   } catch {
     loading = null;
     trouble(words().unopened);
+    return null;
   }
 }
 

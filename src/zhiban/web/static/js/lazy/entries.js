@@ -86,13 +86,17 @@ async function choose(option) {
   }
 }
 
+// Answers the field, when it is shown.
 export async function open() {
   const { id } = begin() ?? {};
-  if (!id) return;
+  if (!id) return null;
   try {
-    if (show(await (await fetched(`/conversations/${id}/knowledge`)).text())) told();
+    if (!show(await (await fetched(`/conversations/${id}/knowledge`)).text())) return null;
+    told();
+    return field();
   } catch (error) {
     failed(error);
+    return null;
   }
 }
 

@@ -3,6 +3,7 @@
 
 import { area } from "../composer.js";
 import { openId } from "../live.js";
+import { left } from "../typeahead.js";
 
 // `id` is the panel's, `opener` what opens it. `steps` say how far an arrow goes, `choose` what becomes of an option.
 export function panel(id, opener, { steps, choose, closed = () => {} }) {
@@ -36,7 +37,7 @@ export function panel(id, opener, { steps, choose, closed = () => {} }) {
   }
 
   function show(html) {
-    if (!where || openId() !== where.id || box()) return false;
+    if (!where || openId() !== where.id || box() || left()) return false;
     document.getElementById("compose").insertAdjacentHTML("afterbegin", html);
     field().focus();
     return true;
