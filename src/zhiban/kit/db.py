@@ -28,10 +28,11 @@ NO_WORKSPACE = 0  # no workspace has this id: such a transaction sees the direct
 # directory is read before a workspace is known.
 _WALLS = """
 select coalesce((select rolsuper or rolbypassrls from pg_roles where rolname = current_user), true),
-  array(select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        join pg_attribute a on a.attrelid = c.oid and a.attname = 'workspace_id' and not a.attisdropped
-        where n.nspname = 'public' and c.relkind in ('r', 'p') and c.relname <> 'directory'
-        and not (c.relrowsecurity and c.relforcerowsecurity) order by 1)"""
+  array(select c.relname::text from pg_class c
+        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname <> 'directory'
+        and not (c.relrowsecurity and c.relforcerowsecurity)
+        and exists (select from pg_attribute a
+                    where a.attrelid = c.oid and a.attname = 'workspace_id' and not a.attisdropped) order by 1)"""
 
 
 class DatabaseUnavailable(Unavailable):

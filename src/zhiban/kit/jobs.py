@@ -218,9 +218,10 @@ class Jobs:
     """The workers of one process."""
 
     def __init__(self, dsn: str, tasks: Sequence[Task]) -> None:
-        # Not `kwargs={"autocommit": True}`: that silently ends Procrastinate's listener.
+        # Not `kwargs={"autocommit": True}`: that silently ends Procrastinate's listener. Looking for a job takes one
+        # millisecond, and planning that ten for each connection: two are enough.
         self._pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-            dsn, min_size=1, max_size=4, open=False, configure=_autocommit, name="jobs", max_idle=300
+            dsn, min_size=1, max_size=2, open=False, configure=_autocommit, name="jobs", max_idle=300
         )
         self._app = procrastinate.App(connector=PsycopgConnector())
         self._app.job_manager = _Manager(self._app.connector)
