@@ -36,18 +36,47 @@ def ask(address: str, arguments: list[str]) -> None:
     os.execv(sys.executable, [sys.executable, *arguments])
 
 
+def collect(arguments: list[str], *, from_the_end: bool = False) -> None:
+    """Load what these arguments of pytest collect."""
+    import contextlib
+    from collections.abc import Generator
+
+    import pytest
+
+    class Backwards:
+        @pytest.hookimpl(wrapper=True)
+        def pytest_make_collect_report(
+            self, collector: pytest.Collector
+        ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+            report = yield
+            if isinstance(collector, pytest.Session | pytest.Directory):
+                report.result.reverse()
+            return report
+
+    asked = [*arguments, "--collect-only", "-qq", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        pytest.main(asked, plugins=[Backwards()] if from_the_end else [])
+
+
+def collect_with_help(arguments: list[str]) -> None:
+    """Where nothing is compiled yet, compiling takes most of the time. Somebody else begins with it at the other end,
+    on another processor, and ends by themselves: what they leave in files is compiled already when we come to it."""
+    if os.fork() == 0:
+        try:
+            collect(arguments, from_the_end=True)
+        finally:
+            os._exit(0)
+    collect(arguments)
+
+
 def serve(descriptor: int, arguments: list[str]) -> None:
     """Load what these arguments of pytest collect, then fork workers until the standard input is closed."""
-    import contextlib
     import gc
     import selectors
     import signal
     import socket
 
-    import pytest
-
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        pytest.main([*arguments, "--collect-only", "-qq", "-p", "no:cacheprovider", "-p", "no:xdist"])
+    collect_with_help(arguments)
     from tests.preloading import preload
 
     preload()

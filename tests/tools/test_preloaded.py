@@ -38,3 +38,15 @@ def test_who_goes_away_before_all_is_said_keeps_nobody_waiting(tmp_path: Path) -
             serving.kill()
             raise
     assert worked.stdout == "True\n", worked.stderr
+
+
+def test_who_helps_begins_at_the_end(tmp_path: Path) -> None:
+    loaded = tmp_path / "loaded"
+    for name in ("b/test_two.py", "b/test_one.py", "a/test_one.py"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"with open({str(loaded)!r}, 'a') as file:\n    file.write({name!r} + ' ')\n")
+    program = f"import preloaded; preloaded.collect([{str(tmp_path)!r}, '--import-mode=importlib'], from_the_end=True)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (PROGRAM.parent, PROGRAM.parents[1])))}
+    subprocess.run([sys.executable, "-c", program], env=environment, cwd=tmp_path, timeout=60, check=True)
+    assert loaded.read_text().split() == ["b/test_two.py", "b/test_one.py", "a/test_one.py"]
