@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import random
+import re
 import statistics
 import sys
 import time
@@ -40,7 +41,8 @@ from zhiban.postgres.provisioning import provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
 from zhiban.testing.process_harness import ProcessHarness, start_harness
 
-PACE, PACE_MINE, PACE_SLOWEST = 1.0, 0.2, 10.0  # as in live.js
+PACE, PACE_MINE, PACE_NUMBERS, PACE_SLOWEST = 1.0, 0.2, 3.0, 10.0  # as in live.js
+ROW = re.compile(r'id="row-(\d+)"')
 WORKSPACE = 1
 
 
@@ -56,6 +58,7 @@ class Desk:
     awaited: dict[str, float] = field(default_factory=dict)  # when each message was written
     seen: list[float] = field(default_factory=list)  # how long it took to be on this screen
     refreshed: asyncio.Event = field(default_factory=asyncio.Event)  # the open conversation was fetched
+    _rows: frozenset[int] = frozenset()  # on the screen
     _list_at: float = -1e9
     _took: float = 0.0
     _due: float | None = None
@@ -83,13 +86,17 @@ class Desk:
                 if raw.startswith(b"data: "):
                     said = json.loads(raw[6:])
                     if said["everything"] or said["conversations"]:
-                        self.refresh_list(mine=said["mine"], spread=said["spread"] / 1000)
+                        numbers = not (said["everything"] or said["mine"] or said["unclaimed"]) and (
+                            self._rows.isdisjoint(said["conversations"])
+                        )
+                        self.refresh_list(mine=said["mine"], numbers=numbers, spread=said["spread"] / 1000)
                         if self.open_id in said["conversations"] or said["everything"]:
                             self._begin(self.refresh_thread())
 
-    def refresh_list(self, *, mine: bool, spread: float) -> None:
+    def refresh_list(self, *, mine: bool, numbers: bool, spread: float) -> None:
         now = time.monotonic()
-        pace = max(PACE_MINE, self._took * 4) if mine else max(PACE, self._took * 20)
+        usual = PACE_NUMBERS if numbers else PACE
+        pace = max(PACE_MINE, self._took * 4) if mine else max(usual, self._took * 20)
         due = max(now + 0.03 + (0 if mine else random.random() * spread), self._list_at + min(pace, PACE_SLOWEST))
         if self._due is None or due < self._due:
             self._due = due
@@ -106,7 +113,7 @@ class Desk:
     async def fetch_now(self) -> None:
         self._list_at = time.monotonic()
         async with self.session.get(f"{self.server}/desk/list?queue=mine&status=open&limit=50&live=true") as answer:
-            await answer.read()
+            self._rows = frozenset(map(int, ROW.findall(await answer.text())))
             if answer.status != 200:
                 raise RuntimeError(f"a list answered {answer.status}")
         self._took = time.monotonic() - self._list_at

@@ -10,6 +10,7 @@ from tests.kernel_desk import NOON, Desk, open_desk
 from zhiban.channels import configuring
 from zhiban.channels.policy import Policy
 from zhiban.conversations import lists, queries, service
+from zhiban.conversations.list_models import COUNTED
 from zhiban.conversations.models import Priority, Status
 from zhiban.events import (
     COLUMNS,
@@ -192,7 +193,7 @@ async def test_counts_stop_where_nobody_reads_on(desk: Desk) -> None:
             inbox=desk.inbox.inbox_id,
         )
         counts = await lists.counts(tx, Access(desk.lin, Role.AGENT))
-        assert (counts.assistant, counts.all) == (lists.COUNTED, lists.COUNTED)
+        assert (counts.assistant, counts.all) == (COUNTED, COUNTED)
 
 
 async def test_dropped_words_of_the_assistant_are_facts_too(desk: Desk) -> None:

@@ -12,7 +12,10 @@ from playwright.async_api import Page, Route, expect
 
 from tests.browser import Visit, holds
 from tests.desk.conftest import Site
+from tests.stories.conftest import until
+from zhiban.conversations import service
 from zhiban.conversations.sending import SendRejected
+from zhiban.events import SYSTEM
 from zhiban.ports import Refusal
 
 pytestmark = pytest.mark.browser
@@ -395,3 +398,34 @@ async def test_many_changes_are_fetched_at_a_pace_and_none_is_missed(site: Site,
     await expect(page.locator(".conv", has_text="马骁")).to_contain_text(f"第{number}句")
     assert number > 3 * len(fetched)
     assert 2 <= len(fetched) <= 2 + (time.monotonic() - began) / 0.9  # at once, then once a second, the last included
+
+
+async def test_what_others_have_is_only_counted_anew_and_what_becomes_ones_own_shows_at_once(
+    site: Site, enter: Visit
+) -> None:
+    page, seed = await enter("/?queue=mine"), site.seed
+    fetched: list[float] = []
+    page.on("request", lambda request: fetched.append(time.monotonic()) if "/desk/list" in request.url else None)
+    began = time.monotonic()
+    while time.monotonic() - began < 2.5:
+        await says(site, "顾南乔", "还在吗")  # 陈默's
+    assert len(fetched) == 1  # at once, and then for their numbers alone once in three seconds
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        ours = seed.agents["林晓"]
+        await service.assign(tx, seed.conversations["顾南乔"], to=ours, by=SYSTEM, now=seed.clock.now())
+    given = time.monotonic()
+    await expect(page.locator(".conv", has_text="顾南乔")).to_be_visible()
+    await until(lambda: len(fetched) > 1)
+    assert fetched[1] - given < 1
+    # Its row is on the screen, so that it is taken away shows as well.
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        theirs = seed.agents["陈默"]
+        await service.assign(tx, seed.conversations["顾南乔"], to=theirs, by=SYSTEM, now=seed.clock.now())
+    await expect(page.locator(".conv", has_text="顾南乔")).to_have_count(0)
+    # The numbers are right in the end, without anything else that happens.
+    before = int(await page.locator("#queue-mine .count").inner_text())
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await service.return_to_assistant(tx, seed.conversations["顾南乔"], by=SYSTEM, now=seed.clock.now())
+        waits = await tx.value("select count(*) from conversation where status = 'pending'")
+    await expect(page.locator("#queue-assistant .count")).to_have_text(str(waits))
+    assert int(await page.locator("#queue-mine .count").inner_text()) == before

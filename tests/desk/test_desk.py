@@ -17,8 +17,10 @@ from tests.desk.conftest import Client, Site
 from tests.desk.seed import create_seed, new_workspace
 from tests.passwords import quickly_hashed
 from tests.stories.conftest import until
+from zhiban.conversations import service
 from zhiban.conversations.topics import CONVERSATION_CHANGED
 from zhiban.desk.sse_broker import OVERLAP, PACE_SECONDS
+from zhiban.events import SYSTEM
 from zhiban.kit.db import Database, Transaction
 from zhiban.postgres.provisioning import DatabaseUrls
 
@@ -368,7 +370,12 @@ async def test_a_change_is_looked_up_once_for_everybody_and_told_whose_it_is(sit
     heard = [(await next_event(stream))[1] for stream in streams]
     assert {tuple(said["conversations"]) for said in heard} == {(seed.conversations["顾南乔"],)}
     assert [said["mine"] for said in heard] == [False, True, False] * 3
+    assert not any(said["unclaimed"] for said in heard)
     assert counting.transactions == 1
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await service.assign(tx, seed.conversations["顾南乔"], to=None, by=SYSTEM, now=seed.clock.now())
+    heard = [(await next_event(stream))[1] for stream in streams]
+    assert {(said["mine"], said["unclaimed"]) for said in heard} == {(False, True)}
     # One change after the other is told at a pace.
     began = asyncio.get_running_loop().time()
     assert seed.database.publish is not None

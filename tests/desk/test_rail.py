@@ -137,3 +137,22 @@ async def test_what_the_database_could_not_read_is_no_filter_and_no_view(site: S
     typed = {"name": "x", "shared": "true", "c.match": "all", "c.0.kind": "inbox", "c.0.operator": "any_of"}
     assert (await agent.post("/settings/views", {**typed, "c.0.inboxes": str(2**63)})).status == 422
     assert (await agent.get("/")).status == 200
+
+
+async def test_where_counting_stops_the_words_beside_the_list_say_so(site: Site) -> None:
+    agent, seed = await site.signed_in(), site.seed
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await tx.run(
+            "insert into conversation (workspace_id, inbox_id, external_id, status, waiting_since) "
+            "select %(w)s, %(inbox)s, 'many' || n, 'open', now() from generate_series(1, 1001) n",
+            w=seed.workspace_id,
+            inbox=seed.inbox.inbox_id,
+        )
+    assert "还有1,000+个会话未分配" in (await agent.get("/?queue=mine")).text
+    alone = await site.signed_in("suhe")
+    page = (await alone.get("/?queue=mine")).text
+    assert ("还有1,000+个未分配" in page, "看看未分配里的1,000+个会话" in page) == (True, True)
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        sql = "update conversation set assignee_id = %(a)s where external_id like 'many%%'"
+        await tx.run(sql, a=seed.agents["苏禾"])
+    assert "1,000+个人在等您" in (await alone.get("/?queue=mine")).text

@@ -46,6 +46,12 @@ class ChangedConversation:
     id: int
     inbox_id: int
     assignee_id: int | None
+    status: str
+
+    @property
+    def is_unclaimed(self) -> bool:
+        """Whether it needs a person and nobody has it."""
+        return self.status == "open" and self.assignee_id is None
 
 
 async def changed_conversations(tx: Transaction, ids: Sequence[int]) -> list[ChangedConversation]:
@@ -54,6 +60,6 @@ async def changed_conversations(tx: Transaction, ids: Sequence[int]) -> list[Cha
         return []
     return await tx.objects(
         ChangedConversation,
-        "select id, inbox_id, assignee_id from conversation where id = any(%(ids)s::bigint[]) order by id",
+        "select id, inbox_id, assignee_id, status from conversation where id = any(%(ids)s::bigint[]) order by id",
         ids=list(ids),
     )

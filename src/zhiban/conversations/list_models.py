@@ -14,6 +14,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 ROWS = 25
 MOST_ROWS = 500  # of one list; whoever looks for more narrows it
+COUNTED = 1000  # counts stop here: nobody reads more, and counting on would cost more than the list
 
 
 class Queue(StrEnum):

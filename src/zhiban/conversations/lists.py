@@ -9,6 +9,7 @@ from typing import Literal
 
 from zhiban.conversations.labels import labels
 from zhiban.conversations.list_models import (
+    COUNTED,
     MOST_ROWS,
     NOTHING_OF_ONES_OWN,
     ROWS,
@@ -29,16 +30,17 @@ from zhiban.people.permissions import Access
 
 LOOKED_THROUGH = 5000  # conversations of a tab that a saved view is looked for in at first, those on top of its list
 NO_VIEW = ListFilter(0, "", "false", {})  # one that is gone, or somebody else's: it has nothing in it
-COUNTED = 1000  # counts stop here: nobody reads more, and counting on would cost more than the list
 
+# The planner cannot look into it: else it would plan the counts anew each time, which costs more than counting.
+_ARRAY = "(select %({})s::bigint[])"
 _QUEUES = {
     Queue.MINE: "c.assignee_id = %(agent)s",
     Queue.UNASSIGNED: "c.assignee_id is null",
     Queue.ASSISTANT: "c.status = 'pending'",
     Queue.ALL: "true",
     Queue.GROUPS: "c.kind = 'group'",
-    Queue.TEAMS: "c.team_id = any(%(teams)s::bigint[])",
-    Queue.MENTIONED: "c.id = any(%(mentioned)s::bigint[])",
+    Queue.TEAMS: f"c.team_id = any({_ARRAY.format('teams')}::bigint[])",
+    Queue.MENTIONED: f"c.id = any({_ARRAY.format('mentioned')}::bigint[])",
 }
 FEW = 5000  # of a label that no more conversations bear, each is looked up
 _AMONG_FEW = " and c.id in (select l.conversation_id from conversation_label l where l.label_id = %(label)s)"
@@ -113,7 +115,7 @@ def _of_each(what: str, part: tuple[str, str], limit: str, *, each: str, also: s
     condition, order = part
     seen = "" if each == "inbox_id" else also
     return (
-        f"unnest(%({_EACH[each]})s::bigint[]) as one_of(id) cross join lateral ("
+        f"unnest({_ARRAY.format(_EACH[each])}) as one_of(id) cross join lateral ("
         f"select {what} from conversation c where c.{each} = one_of.id and {condition}{seen} "
         f"order by {order} limit {limit}) c"
     )
@@ -153,7 +155,8 @@ def _count(parts: Sequence[tuple[str, str]], queue: Queue, access: Access) -> st
     In the order of the list, because only that keeps the planner on the list's index: told to take any thousand of
     many, it reads the table from its beginning, where what is long resolved lies.
     """
-    each, also = _looks_at_each(queue, access), access.condition("c.inbox_id")
+    each = _looks_at_each(queue, access)
+    also = "" if access.inbox_ids is None else f" and c.inbox_id = any({_ARRAY.format('inboxes')}::bigint[])"
     if each:
         found = (_of_each("1", part, str(COUNTED), each=each, also=also) for part in parts)
         stretches = [f"select 1 from {of_each} limit {COUNTED}" for of_each in found]
@@ -163,10 +166,11 @@ def _count(parts: Sequence[tuple[str, str]], queue: Queue, access: Access) -> st
     return f"(select count(*) from (select 1 from ({every}) every limit {COUNTED}) counted)"
 
 
-def _all_counts(access: Access, *, snoozed: Queue | None = None) -> str:
-    """SQL for the fields of Counts, `snoozed` those of that queue."""
+def _all_counts(access: Access, own: OwnIds, *, snoozed: Queue | None = None) -> str:
+    """SQL for the fields of Counts, `snoozed` those of that queue. What the agent has none of is not asked for."""
     waiting = (f"{_OPEN[0]} and {_QUEUES[Queue.MINE]} and c.waiting_since is not null", _OPEN[1])
-    counted = {queue.value: _count(_parts(queue, StatusTab.OPEN), queue, access) for queue in Queue}
+    none = {Queue.TEAMS: not own.teams, Queue.MENTIONED: not own.mentioned}
+    counted = {one.value: "0" if none.get(one) else _count(_parts(one, StatusTab.OPEN), one, access) for one in Queue}
     every = counted.pop(Queue.ALL)
     counted["waiting"] = _count([waiting], Queue.MINE, access)
     counted["snoozed"] = "0" if snoozed is None else _count(_parts(snoozed, StatusTab.SNOOZED), snoozed, access)
@@ -217,7 +221,7 @@ async def counts(
     tx: Transaction, access: Access, *, snoozed: Queue | None = None, own: OwnIds = NOTHING_OF_ONES_OWN
 ) -> Counts:
     """How many conversations need somebody, of those that this agent sees, and how many are snoozed in that queue."""
-    sql = _all_counts(access, snoozed=snoozed)
+    sql = _all_counts(access, own, snoozed=snoozed)
     found = await tx.object(Counts, sql, agent=access.agent_id, **access.params, **own.params)
     return found or Counts()
 

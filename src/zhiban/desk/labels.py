@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zhiban.automation.wording import CONTACT_FIELD_LABELS, STATUS_LABELS
+from zhiban.conversations.list_models import COUNTED
 from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.conversations.transcript_words import KIND_LABELS
 from zhiban.kit.i18n import mark
@@ -216,6 +217,7 @@ WORDS: dict[str, Any] = {
     "status_words": STATUS_LABELS,
     "availability_words": AVAILABILITY_LABELS,
     "priority_words": PRIORITY_LABELS,
+    "most_counted": COUNTED,
     "priority_tones": PRIORITY_TONES,
     "kind_words": KIND_LABELS,
     "kind_icons": KIND_ICONS,

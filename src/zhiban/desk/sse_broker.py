@@ -50,6 +50,7 @@ class Subscriber:
         self.doubted = False  # whether its session may have ended, or its agent may see something else now
         self.waiting: set[int] = set()
         self.mine = False  # whether one of those is its agent's own
+        self.unclaimed = False  # whether one of those needs a person and nobody has it
         self.presence = False  # whether somebody came or went
         self.notified = False  # whether its agent was told something, or has read it elsewhere
         self.tickets = False  # whether a ticket changed
@@ -64,6 +65,7 @@ class Subscriber:
             if self.access.sees(one.inbox_id):
                 self.waiting.add(one.id)
                 self.mine = self.mine or one.assignee_id == self.access.agent_id
+                self.unclaimed = self.unclaimed or one.is_unclaimed
         if self.waiting:
             self.changed.set()
 
@@ -239,8 +241,14 @@ class SseBroker:
                 most=MOST + 1,
             )
             changes = await changed_conversations(tx, ids)
-        seen = tuple(one.id for one in changes if subscriber.access.sees(one.inbox_id))
-        return _frame(last, seen, everything=len(ids) > MOST)
+        seen = [one for one in changes if subscriber.access.sees(one.inbox_id)]
+        return _frame(
+            last,
+            tuple(one.id for one in seen),
+            everything=len(ids) > MOST,
+            mine=any(one.assignee_id == subscriber.access.agent_id for one in seen),
+            unclaimed=any(one.is_unclaimed for one in seen),
+        )
 
 
 def _news(subscriber: Subscriber, *, access: bool, spread: int) -> str:
@@ -248,6 +256,7 @@ def _news(subscriber: Subscriber, *, access: bool, spread: int) -> str:
     subscriber.changed.clear()
     changed, subscriber.waiting = subscriber.waiting, set()
     mine, subscriber.mine = subscriber.mine, False
+    unclaimed, subscriber.unclaimed = subscriber.unclaimed, False
     presence, subscriber.presence = subscriber.presence, False
     notified, subscriber.notified = subscriber.notified, False
     tickets, subscriber.tickets = subscriber.tickets, False
@@ -258,6 +267,7 @@ def _news(subscriber: Subscriber, *, access: bool, spread: int) -> str:
         subscriber.last,
         tuple(sorted(changed)),
         mine=mine,
+        unclaimed=unclaimed,
         presence=presence,
         access=access,
         notified=notified,
@@ -273,6 +283,7 @@ def _frame(
     *,
     everything: bool = False,
     mine: bool = False,
+    unclaimed: bool = False,
     presence: bool = False,
     access: bool = False,
     notified: bool = False,
@@ -281,14 +292,15 @@ def _frame(
 ) -> str:
     """Written once for all tabs that are told the same.
 
-    `mine`: one of them is the agent's own; `access`: what the agent may see or do is not what the page was made for;
-    `notified`: there is news for them; `tickets`: one changed, which they may see or not; `spread`: within how
-    many milliseconds the tabs are to fetch what is not theirs, each at its own moment, so that they do not all come at
-    once."""
+    `mine`: one of them is the agent's own; `unclaimed`: one needs a person and nobody has it; `access`: what the agent
+    may see or do is not what the page was made for; `notified`: there is news for them; `tickets`: one changed, which
+    they may see or not; `spread`: within how many milliseconds the tabs are to fetch what is not theirs, each at its
+    own moment, so that they do not all come at once."""
     said = {
         "conversations": conversations,
         "everything": everything,
         "mine": mine,
+        "unclaimed": unclaimed,
         "presence": presence,
         "access": access,
         "notified": notified,

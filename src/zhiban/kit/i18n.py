@@ -107,11 +107,14 @@ class Texts:
         """The text in the reader's language, with `{name}` filled from `values`."""
         return _fill(catalogue(self.locale).plain.get(msgid, msgid), values)
 
-    def n(self, msgid: str, n: int, **values: object) -> str:
-        """A text with a number in it: `{n}`. English chooses between its singular and its plural."""
+    def n(self, msgid: str, n: int, *, most: int | None = None, **values: object) -> str:
+        """A text with a number in it: `{n}`. English chooses between its singular and its plural.
+
+        `most`: where counting stopped; so many are that many or more.
+        """
         forms = catalogue(self.locale).counted.get(msgid)
         text = msgid if forms is None else forms[0 if n == 1 else 1]
-        return _fill(text, {"n": n, **values})
+        return _fill(text, {"n": n if most is None or n < most else f"{most:,}+", **values})
 
     def error(self, sentence: str) -> str:
         """A raised sentence in the reader's language; one that nobody translated stays English."""

@@ -14,6 +14,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
+from jinja2.environment import TemplateModule
+from jinja2.runtime import Macro
 from markupsafe import Markup, escape
 
 from zhiban.kit.clock import Clock
@@ -106,6 +108,17 @@ class _CompiledTemplates(BytecodeCache):
 
 
 _COMPILED = _CompiledTemplates()
+DRAWN = 8192  # small pieces that are kept as they were drawn, of each kind and language
+
+
+def _draw_once(pieces: TemplateModule) -> None:
+    """Let the macros of a template that knows nothing but their parameters draw the same piece once.
+
+    By type, too: what is escaped already is equal to the text that would have to be.
+    """
+    for name, macro in vars(pieces).items():
+        if isinstance(macro, Macro):
+            setattr(pieces, name, lru_cache(DRAWN, typed=True)(macro))
 
 
 class Renderer:
@@ -149,6 +162,7 @@ class Renderer:
             **self._names,
         )
         environment.filters.update(prose=prose, rich=rich_text, line=line, bold=bold, filesize=filesize)
+        _draw_once(environment.get_template("parts/kit.html").module)
         return environment
 
     def html(self, template: str, viewer: Viewer, values: Mapping[str, Any]) -> str:

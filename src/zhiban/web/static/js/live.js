@@ -4,6 +4,7 @@ const app = document.querySelector(".app[data-stream]");
 const html = document.documentElement;
 const PACE = 1000; // ms between two fetches of the list while others' conversations change
 const PACE_MINE = 200; // and while the agent's own do
+const PACE_NUMBERS = 3000; // and while only numbers beside the list may be others
 const PACE_SLOWEST = 10_000;
 const STILL = 2500; // a pointer that rests this long reads, and no longer aims
 const fine = matchMedia("(hover: hover) and (pointer: fine)");
@@ -34,10 +35,11 @@ function shown(list) {
 export const listQuery = (list) => new URLSearchParams(shown(list));
 
 // Fetch the list anew. Where one change follows the other it is fetched at once and then at a pace that the server can
-// keep for everybody: once a second, five times where `mine` says that one's own conversations changed, and slower than
-// that as soon as the answers take long. `force`: the agent did something, and it shows at once. `spread`: how many ms
-// the first fetch may wait, so that not every desk comes at the same moment.
-export function refreshList(force = false, mine = false, spread = 0) {
+// keep for everybody: once a second, five times where `mine` says that one's own conversations changed, every three
+// seconds where `numbers` says that no row of it did, and slower than that as soon as the answers take long. `force`:
+// the agent did something, and it shows at once. `spread`: how many ms the first fetch may wait, so that not every desk
+// comes at the same moment.
+export function refreshList(force = false, { mine = false, numbers = false, spread = 0 } = {}) {
   const list = document.getElementById("list");
   if (!list) return;
   const bar = document.getElementById("freshen");
@@ -53,12 +55,21 @@ export function refreshList(force = false, mine = false, spread = 0) {
   listDirty = false;
   if (bar) bar.hidden = true;
   const now = performance.now();
-  const pace = mine ? Math.max(PACE_MINE, listTook * 4) : Math.max(PACE, listTook * 20);
+  const pace = mine ? Math.max(PACE_MINE, listTook * 4) : Math.max(numbers ? PACE_NUMBERS : PACE, listTook * 20);
   const due = Math.max(now + 30 + (force || mine ? 0 : Math.random() * spread), force ? 0 : listAt + Math.min(pace, PACE_SLOWEST));
   if (listDue && listDue <= due) return;
   listDue = due;
   clearTimeout(listTimer);
   listTimer = setTimeout(fetchList, due - now);
+}
+
+// Whether nothing that changed can be a row of the list on the screen: what somebody else has, or the assistant, is in
+// neither of the two queues that agents work from, unless it was there a moment ago.
+function besidesRows(said) {
+  const { queue = "mine", label, view, filter } = document.getElementById("list")?.dataset ?? {};
+  if (!["mine", "unassigned"].includes(queue) || label || view || filter) return false;
+  if (said.everything || said.mine || said.unclaimed) return false;
+  return !said.conversations.some((id) => document.getElementById(`row-${id}`));
 }
 
 async function fetchList() {
@@ -124,7 +135,7 @@ function connect() {
     if (said.notified) document.dispatchEvent(new Event("desk:notified"));
     if (!said.everything && !said.conversations.length) return;
     for (const id of said.everything ? [0] : said.conversations) changedAt.set(id, performance.now());
-    refreshList(false, said.mine, said.spread);
+    refreshList(false, { mine: said.mine, numbers: besidesRows(said), spread: said.spread });
     if (said.everything || said.conversations.includes(openId())) refreshThread();
   });
 }
