@@ -29,6 +29,7 @@ from zhiban.conversations import (
     assignment,
     attributes,
     bulk,
+    bulk_undo,
     followers,
     replies,
     sending,
@@ -320,7 +321,7 @@ class Story:
             case 1:
                 done = await bulk.change_many(tx, access, ids, Snooze(later), SetPriority(4), now=self.now)
             case 2:
-                done = await bulk.undo_many(tx, access, ids, now=self.now)
+                done = await bulk_undo.undo_resolutions(tx, access, ids, now=self.now)
             case _:
                 done = await bulk.assign_many(tx, access, ids, to=self.agents[who % 2], now=self.now)
         assert sorted((*done.changed, *done.unchanged, *done.refused)) == ids

@@ -11,7 +11,7 @@ from tests.twin import open_inbox
 
 from zhiban.automation import queries as rule_queries
 from zhiban.automation import service as rules
-from zhiban.conversations import bulk, service, transitions
+from zhiban.conversations import bulk, bulk_undo, service, transitions
 from zhiban.conversations.changes import Assign, ChangeLabels, Resolve, SetPriority, Snooze
 from zhiban.conversations.models import Status
 from zhiban.conversations.queries import history
@@ -87,12 +87,12 @@ async def test_what_one_resolved_can_be_taken_back_in_time(desk: Desk) -> None:
         await bulk.change_many(tx, lin, ids, Resolve("agent"), now=NOON)
         await desk.writes(tx, "wm2", "还有", at=NOON + timedelta(seconds=1))
         soon = NOON + timedelta(seconds=3)
-        assert len((await bulk.undo_many(tx, chen, ids, now=soon)).refused) == 3  # somebody else's
-        done = await bulk.undo_many(tx, lin, ids, now=soon)
+        assert len((await bulk_undo.undo_resolutions(tx, chen, ids, now=soon)).refused) == 3  # somebody else's
+        done = await bulk_undo.undo_resolutions(tx, lin, ids, now=soon)
         assert (done.changed, list(done.refused)) == (tuple(ids[:2]), [ids[2]])
         assert [await transitions.lock(tx, id_) for id_ in ids[:2]] == states[:2]
         await bulk.change_many(tx, lin, ids[:1], Resolve("agent"), now=soon)
-        late = await bulk.undo_many(tx, lin, ids[:1], now=soon + timedelta(seconds=9))
+        late = await bulk_undo.undo_resolutions(tx, lin, ids[:1], now=soon + timedelta(seconds=9))
         assert late.refused == {ids[0]: "It is too late to take that back; reopen the conversation instead."}
 
 

@@ -17,6 +17,7 @@ from tests.desk.seed import create_seed
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST
 from tests.desk.test_desk import next_event, told
+from zhiban.people import teams
 
 
 async def act(agent: Client, do: str, ids: list[int], to: str = "", key: str = "") -> dict[str, Any]:
@@ -69,6 +70,89 @@ async def test_it_is_done_told_undone_and_seen_by_others(site: Site) -> None:
     assert (await lin.post("/desk/bulk", {"do": "resolve", "ids": "x,²"})).status == 409
     many = ",".join(str(number) for number in range(501))
     assert (await lin.post("/desk/bulk", {"do": "resolve", "ids": many})).status == 409
+
+
+async def undone(agent: Client, done: dict[str, Any]) -> dict[str, Any]:
+    """Press undo, as the page does with what it was told."""
+    answer = await agent.post("/desk/bulk", {"key": "", **done["undo"]})
+    assert answer.status == 200, answer.text[-300:]
+    return dict(json.loads(answer.text))
+
+
+async def test_what_was_done_to_several_is_taken_back_from_each_as_it_was(site: Site) -> None:
+    """One is the agent's, one a colleague's, one nobody's, one the assistant's: each is what it was, or the change of
+    whoever was quicker stays."""
+    lin, chen, seed = await site.signed_in(), await site.signed_in("chenmo"), site.seed
+    ids = [seed.conversations[who] for who in ("周予安", "赵一鸣", "沈嘉宁", "叶知秋")]
+    mine, colleagues, nobodys, _ = ids
+    chens, bug = str(seed.agents["陈默"]), seed.labels["缺陷"]
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        team, other = [str(await teams.create(tx, name=name, now=seed.clock.now())) for name in ("售前", "售后")]
+    await act(lin, "assign", [colleagues], chens)
+    await act(lin, "assign", [nobodys], "nobody")
+    await act(lin, "priority", [mine], "4")
+    await act(lin, "team", [mine], other)
+    await act(lin, "label", [mine], str(bug))
+
+    async def stand() -> list[tuple[object, ...]]:
+        sql = "select id, status, assignee_id, team_id, priority, labels from conversation where id = any(%(ids)s)"
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            return [tuple(row) for row in await tx.rows(f"{sql} order by id", ids=ids)]
+
+    before = await stand()
+    for do, to, count in (
+        ("assign", "me", 3), ("assign", chens, 3), ("assign", "assistant", 3), ("assign", "nobody", 2),
+        ("team", team, 4), ("team", "none", 1), ("priority", "3", 4), ("priority", "0", 2), ("label", str(bug), 3),
+        ("unlabel", str(bug), 1),
+    ):  # fmt: skip
+        done = await act(lin, do, ids, to)
+        assert await stand() != before, do
+        back = await undone(lin, done)
+        assert (back["words"], back["undo"]) == (f"已撤销{count}个", None), (do, to)
+        assert await stand() == before, (do, to)
+    # Nobody's work is undone who was quicker.
+    for do, to, other_do, other_to, why in (
+        ("assign", "me", "assign", chens, "已经有人重新分配了"),
+        ("team", team, "team", "none", "已经有人重新分配了"),
+        ("priority", "3", "priority", "1", "已经有人改了优先级"),
+    ):
+        done = await act(lin, do, ids, to)
+        await act(chen, other_do, [nobodys], other_to)
+        late = await undone(lin, done)
+        assert late["refused"] == [nobodys], do
+        assert f"1个没有改：{why}（1个）" in late["words"]
+    done = await act(lin, "assign", [mine], chens)
+    await act(chen, "snooze", [mine], "hour")
+    assert "1个没有改：已经有人重新处理了（1个）" in (await undone(lin, done))["words"]
+    # What nobody changed has nothing to be undone, and neither has what was snoozed: that has its own way back.
+    assert (await act(lin, "team", [mine], "none"))["undo"] is not None
+    assert (await act(lin, "team", [mine], "none"))["undo"] is None
+    assert (await act(lin, "assign", [mine], "me"))["undo"] is None
+
+
+async def test_an_undo_that_somebody_wrote_by_hand_changes_nothing_else(site: Site) -> None:
+    lin, seed = await site.signed_in(), site.seed
+    mine = seed.conversations["周予安"]
+    theirs = (await create_seed(seed.database, seed.clock, slug="other")).conversations["周予安"]
+    watcher = str(seed.agents["林晓"])
+
+    async def post(**form: str) -> tuple[int, str]:
+        answer = await lin.post("/desk/bulk", {"ids": str(mine), **form})
+        return answer.status, answer.text
+
+    for form in (
+        {"do": "undo-assign", "to": watcher, "was": f"{mine}:²"},
+        {"do": "undo-assign", "to": watcher, "was": "x:1,:,1"},
+        {"do": "undo-team", "to": "none", "was": f"{mine}:-1"},
+        {"do": "undo-priority", "to": "0", "was": f"{mine}:99"},
+        {"do": "undo-assign", "to": watcher, "was": f"{theirs}:nobody", "ids": str(theirs)},
+    ):
+        status, text = await post(**form)
+        assert (status, json.loads(text)["words"][:5]) == (200, "已撤销0个"), form
+    for form in ({"do": "undo-explode"}, {"do": "undo-priority", "to": "x"}, {"do": "undo-label", "to": "x"}):
+        assert (await post(**form))[0] == 409, form
+    status, text = await post(do="undo-assign", to=watcher, was=f"{mine}:999999")
+    assert (status, json.loads(text)["refused"]) == (200, [mine])
 
 
 async def test_they_are_snoozed_until_a_date_and_time_of_ones_own(site: Site) -> None:
@@ -148,6 +232,8 @@ async def test_by_mouse_and_key_and_what_cannot_be_done_stays_chosen(site: Site,
     await expect(page.locator(".toast").last).to_contain_text("已给2个加上标签")
     await expect(page.locator("#rows .tag", has_text="缺陷")).to_have_count(2)
     await expect(bar).to_have_count(0)
+    await page.locator(".toast").last.get_by_role("button", name="撤销").click()
+    await expect(page.locator("#rows .tag", has_text="缺陷")).to_have_count(0)
     for box in (0, 1):
         await boxes.nth(box).check()
     await bar.get_by_role("button", name="解决").click()

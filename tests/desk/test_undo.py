@@ -230,3 +230,43 @@ async def test_a_label_is_taken_back_once_and_only_where_it_still_is(site: Site)
     async with seed.database.transaction(seed.workspace_id) as tx:
         await remove_label(tx, bug, by=SYSTEM, now=seed.clock.now())
     assert (await lin.post(*taken, hx_request="true")).status in (404, 409)
+
+
+async def test_a_priority_is_taken_back_unless_somebody_was_quicker(site: Site) -> None:
+    lin, chen, seed = await site.signed_in(), await site.signed_in("chenmo"), site.seed
+    zhou = seed.conversations["周予安"]
+    here = f"/conversations/{zhou}/priority"
+
+    async def priority() -> int:
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            return int(await tx.value("select priority from conversation where id = %(id)s", id=zhou))
+
+    given = await lin.post(here, {"to": "3"}, hx_request="true")
+    assert "优先级：高" in given.text.split("data-toast")[1]
+    undone = await lin.post(*undo_of(given.text), hx_request="true")
+    assert (undone.status, "data-toast" in undone.text, await priority()) == (200, False, 0)
+    await lin.post(here, {"to": "2"}, hx_request="true")
+    given = await lin.post(here, {"to": "4"}, hx_request="true")
+    assert "data-toast" not in (await lin.post(here, {"to": "4"}, hx_request="true")).text
+    await lin.post(*undo_of(given.text), hx_request="true")
+    assert await priority() == 2
+    given = await lin.post(here, {"to": "4"}, hx_request="true")
+    await chen.post(here, {"to": "1"})
+    late = await lin.post(*undo_of(given.text), hx_request="true")
+    assert (late.status, late.text, await priority()) == (409, "已经有人改了优先级。", 1)
+
+
+async def test_what_was_nobodys_and_given_to_the_assistant_is_open_and_nobodys_again(site: Site) -> None:
+    lin, seed = await site.signed_in(), site.seed
+    here = f"/conversations/{seed.conversations['周予安']}/assign"
+
+    async def stands() -> tuple[object, ...]:
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            sql = "select status, assignee_id from conversation where id = %(id)s"
+            return await tx.row(sql, id=seed.conversations["周予安"]) or ()
+
+    await lin.post(here, {"to": "nobody"}, hx_request="true")
+    given = await lin.post(here, {"to": "assistant"}, hx_request="true")
+    assert await stands() == ("pending", None)
+    assert (await lin.post(*undo_of(given.text), hx_request="true")).status == 200
+    assert await stands() == ("open", None)

@@ -12,11 +12,10 @@ from datetime import datetime
 
 from zhiban.conversations import transitions
 from zhiban.conversations.access import visible
-from zhiban.conversations.changes import Assign, Change, Open, Resolve, UndoResolve, UndoSnooze
+from zhiban.conversations.changes import Assign, Change, Open, Resolve
 from zhiban.conversations.models import ConversationState, Status
-from zhiban.conversations.queries import last_resolutions, last_snoozes
 from zhiban.conversations.seen import SeenActivity, WroteMeanwhile, check_heard, stamp_of
-from zhiban.conversations.service import before_resolution, before_snooze, reopening
+from zhiban.conversations.service import reopening
 from zhiban.conversations.transitions import Planned
 from zhiban.events import Actor, Cause
 from zhiban.kit.db import Transaction
@@ -29,19 +28,27 @@ AT_ONCE = 100  # in one transaction: what contacts write meanwhile waits for it
 BULK = Cause("bulk")
 GONE = "There is no such conversation."
 
+Planning = Mapping[int, tuple[ConversationState, Sequence[Change]]]  # what is to be done to which, by id
+
 
 @frozen_dataclass
 class BulkResult:
-    """Which were changed, which were so already, and why others were not (sentences, by id)."""
+    """Which were changed, which were so already, and why others were not (sentences, by id).
+
+    `before`: the changed ones as they were, to undo it.
+    """
 
     changed: tuple[int, ...] = ()
     unchanged: tuple[int, ...] = ()
     refused: Mapping[int, str] = field(default_factory=dict)
+    before: tuple[ConversationState, ...] = ()
 
     def joined(self, other: BulkResult) -> BulkResult:
         """Both together."""
         refused = {**self.refused, **other.refused}
-        return BulkResult(self.changed + other.changed, self.unchanged + other.unchanged, refused)
+        return BulkResult(
+            self.changed + other.changed, self.unchanged + other.unchanged, refused, self.before + other.before
+        )
 
 
 def check_few(ids: Collection[int], most: int = MOST) -> None:
@@ -56,16 +63,16 @@ async def change_many(
     tx: Transaction, access: Access, ids: Sequence[int], *changes: Change, now: datetime
 ) -> BulkResult:
     """Do these changes to each of them, one after the other. Raises NotAllowed."""
-    states, refused = await _to_change(tx, access, ids)
-    return await _apply(tx, access, {state.id: (state, changes) for state in states}, refused, now=now)
+    states, refused = await states_to_change(tx, access, ids)
+    return await apply_planned(tx, access, {state.id: (state, changes) for state in states}, refused, now=now)
 
 
 async def resolve_many(
     tx: Transaction, access: Access, ids: Sequence[int], *, seen: Mapping[int, SeenActivity], now: datetime
 ) -> BulkResult:
     """Done, but for those whose contact wrote after what the list showed of them (`seen`). Raises NotAllowed."""
-    states, refused = await _to_change(tx, access, ids)
-    planned: dict[int, tuple[ConversationState, tuple[Change, ...]]] = {}
+    states, refused = await states_to_change(tx, access, ids)
+    planned: dict[int, tuple[ConversationState, Sequence[Change]]] = {}
     for state in states:
         try:
             await check_heard(tx, state, seen.get(state.id))
@@ -73,7 +80,7 @@ async def resolve_many(
             refused[state.id] = error.sentence
         else:
             planned[state.id] = state, (Resolve("agent"),)
-    return await _apply(tx, access, planned, refused, now=now)
+    return await apply_planned(tx, access, planned, refused, now=now)
 
 
 async def stamps_of(tx: Transaction, ids: Sequence[int]) -> dict[int, int]:
@@ -89,13 +96,13 @@ async def assign_many(tx: Transaction, access: Access, ids: Sequence[int], *, to
 
     Raises NotAllowed.
     """
-    states, refused = await _to_change(tx, access, ids)
+    states, refused = await states_to_change(tx, access, ids)
     for inbox_id in sorted({state.inbox_id for state in states}):
         try:
             await check_may_answer(tx, to, inbox_id)
         except (Conflict, NotFound) as error:
             refused |= {state.id: error.sentence for state in states if state.inbox_id == inbox_id}
-    planned: dict[int, tuple[ConversationState, tuple[Change, ...]]] = {}
+    planned: dict[int, tuple[ConversationState, Sequence[Change]]] = {}
     for state in states:
         if state.id in refused:
             continue
@@ -105,47 +112,17 @@ async def assign_many(tx: Transaction, access: Access, ids: Sequence[int], *, to
             planned[state.id] = state, (Assign(to),)
         else:
             planned[state.id] = state, (Open("reopened"), Assign(to))
-    return await _apply(tx, access, planned, refused, now=now)
+    return await apply_planned(tx, access, planned, refused, now=now)
 
 
 async def reopen_many(tx: Transaction, access: Access, ids: Sequence[int], *, now: datetime) -> BulkResult:
     """Take them up again: each becomes the agent's; those that are open stay as they are. Raises NotAllowed."""
-    states, refused = await _to_change(tx, access, ids)
+    states, refused = await states_to_change(tx, access, ids)
     planned = {state.id: (state, (reopening(state, by=access.agent_id),)) for state in states}
-    return await _apply(tx, access, planned, refused, now=now)
+    return await apply_planned(tx, access, planned, refused, now=now)
 
 
-async def undo_snoozes(tx: Transaction, access: Access, ids: Sequence[int], *, now: datetime) -> BulkResult:
-    """Everything as it was before this agent snoozed them, where it is not too late. Raises NotAllowed."""
-    states, refused = await _to_change(tx, access, ids)
-    snoozes = await last_snoozes(tx, [state.id for state in states])
-    planned: dict[int, tuple[ConversationState, tuple[Change, ...]]] = {}
-    for state in states:
-        try:
-            before = before_snooze(snoozes.get(state.id), by=access.agent_id, now=now)
-        except Conflict as error:
-            refused[state.id] = error.sentence
-        else:
-            planned[state.id] = state, (UndoSnooze(before),)
-    return await _apply(tx, access, planned, refused, now=now)
-
-
-async def undo_many(tx: Transaction, access: Access, ids: Sequence[int], *, now: datetime) -> BulkResult:
-    """Everything as it was before this agent resolved them, where it is not too late. Raises NotAllowed."""
-    states, refused = await _to_change(tx, access, ids)
-    resolutions = await last_resolutions(tx, [state.id for state in states])
-    planned: dict[int, tuple[ConversationState, tuple[Change, ...]]] = {}
-    for state in states:
-        try:
-            before = before_resolution(resolutions.get(state.id), by=access.agent_id, now=now)
-        except Conflict as error:
-            refused[state.id] = error.sentence
-        else:
-            planned[state.id] = state, (UndoResolve(before),)
-    return await _apply(tx, access, planned, refused, now=now)
-
-
-async def _to_change(
+async def states_to_change(
     tx: Transaction, access: Access, ids: Sequence[int]
 ) -> tuple[list[ConversationState], dict[int, str]]:
     """The states, locked, of those that this agent may change; the others with the reason. Raises NotAllowed."""
@@ -156,14 +133,15 @@ async def _to_change(
     return states, {id_: GONE for id_ in ids if id_ not in there}
 
 
-async def _apply(
+async def apply_planned(
     tx: Transaction,
     access: Access,
-    planned: Mapping[int, tuple[ConversationState, Sequence[Change]]],
+    planned: Planning,
     refused: dict[int, str],
     *,
     now: datetime,
 ) -> BulkResult:
+    """Do to each what is planned for it, but where that makes no sense for it."""
     actor = Actor("agent", access.agent_id)
     possible: dict[int, tuple[ConversationState, Sequence[Change]]] = {}
     for id_, (state, changes) in planned.items():
@@ -181,7 +159,8 @@ async def _apply(
         done = await transitions.apply_many(tx, due, now=now, cause=BULK)
         changed |= {one.before.id for one in done if one.changed}
     unchanged = tuple(id_ for id_ in possible if id_ not in changed)
-    return BulkResult(tuple(sorted(changed)), unchanged, refused)
+    before = tuple(state for id_, (state, _) in possible.items() if id_ in changed)
+    return BulkResult(tuple(sorted(changed)), unchanged, refused, before)
 
 
 async def inboxes_of(tx: Transaction, ids: Sequence[int]) -> list[int]:

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from zhiban.conversations import assignment, queries, service
 from zhiban.conversations.access import access_conversation_to_answer
+from zhiban.conversations.bulk_undo import ASSISTANT, NOBODY
 from zhiban.conversations.queries import ThreadHead
 from zhiban.conversations.transitions import lock
 from zhiban.desk.request import CurrentRequest, DeskRequest, Toast
@@ -39,6 +40,9 @@ async def assign(
             raise Conflict(mark("Somebody has assigned it anew already."))
         if was and before.status not in ("open", "pending"):
             raise Conflict(mark("Somebody has taken it up again already."))
+        if (was, to) == (ASSISTANT, NOBODY):
+            reason = "reopened"  # as it was before the assistant had it: open, and nobody's
+            await service.open_for_people(tx, conversation_id, actor=desk.actor(), now=now, reason=reason)
         words = await _assign(desk, tx, conversation_id, to, now=now)
         after = await queries.head(tx, conversation_id)
     return await desk.live(conversation_id, toast=None if was else _undone(desk, words, before, after))
@@ -46,7 +50,7 @@ async def assign(
 
 def _holder(head: ThreadHead) -> str:
     """Who has it, in the words of `assign`."""
-    return "assistant" if head.status == "pending" else str(head.assignee_id or "nobody")
+    return ASSISTANT if head.status == "pending" else str(head.assignee_id or NOBODY)
 
 
 def _undone(desk: DeskRequest, words: str, before: ThreadHead, after: ThreadHead) -> Toast:
@@ -63,10 +67,10 @@ async def _assign(desk: DeskRequest, tx: Transaction, conversation_id: int, to: 
         case "me":
             await service.take(tx, conversation_id, by=desk.agent.id, now=now)
             return desk.texts("由您处理") + await _over(desk, tx, conversation_id, desk.agent.id)
-        case "nobody":
+        case _ if to == NOBODY:
             await service.assign(tx, conversation_id, to=None, by=desk.actor(), now=now)
             return desk.texts("已取消分配")
-        case "assistant":
+        case _ if to == ASSISTANT:
             await service.return_to_assistant(tx, conversation_id, by=desk.actor(), now=now)
             return desk.texts("已交回值班助手")
     if not to.isdecimal():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from typing import Annotated, Any
@@ -24,8 +24,6 @@ from zhiban.conversations.bulk import (
     reopen_many,
     resolve_many,
     stamps_of,
-    undo_many,
-    undo_snoozes,
 )
 from zhiban.conversations.changes import (
     Assign,
@@ -39,6 +37,7 @@ from zhiban.conversations.changes import (
 from zhiban.conversations.labels import access_label, labels
 from zhiban.conversations.models import Priority
 from zhiban.conversations.seen import SeenActivity, WroteMeanwhile
+from zhiban.desk.bulk_undo import BulkUndo, Chunk, undoing
 from zhiban.desk.request import CurrentRequest, DeskRequest
 from zhiban.desk.snooze_menu import snooze_times, snooze_until
 from zhiban.kit.db import Transaction
@@ -54,8 +53,6 @@ router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 MOST_BY_MACRO = 200  # each acts in a transaction of its own
 REASONS = 3  # that are told of those which were left out
-
-Chunk = Callable[[Transaction, Sequence[int]], Awaitable[BulkResult]]
 
 
 @router.get("/desk/bulk")
@@ -94,12 +91,14 @@ async def act(
     at: Annotated[str, Form(max_length=40)] = "",
     key: Annotated[str, Form(max_length=64)] = "",
     seen: Annotated[str, Form(max_length=40_000)] = "",
+    was: Annotated[str, Form(max_length=40_000)] = "",
 ) -> Response:
     """Do one thing to all that are selected. Tells how many were changed, and why others were not.
 
     `seen`: for each of them when something happened last, as the list showed it (`id:stamp,…`).
 
-    `at`: a date and time in the workspace's zone to snooze until, in place of one that the menu offers.
+    `at`: a date and time in the workspace's zone to snooze until, in place of one that the menu offers. `was`: what
+    they were before (`id:value,…`), where that is undone.
     """
     desk.access.check(Permission.ANSWER)
     chosen = list(dict.fromkeys(int(one) for one in ids.split(",") if one.isdecimal() and len(one) < 19))
@@ -107,18 +106,18 @@ async def act(
     if do == "macro":
         words, result = await _run_macro(desk, chosen, to, key, _seen(seen))
     else:
-        words, result = await _change(desk, chosen, _BulkWish.read(desk, do, to, at, _seen(seen)))
+        wish = _BulkWish.read(desk, do, to, at, _seen(seen), undo=BulkUndo.parse(do, to, was))
+        words, result = await _change(desk, chosen, wish)
     refused = result.refused
     unheard = [id_ for id_, why in refused.items() if why == WroteMeanwhile.SENTENCE]
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         told = await stamps_of(tx, unheard)
-    undo = {"resolve": "undo-resolve", "snooze": "undo-snooze"}.get(do)
     return JSONResponse(
         {
             "words": words.replace("{n}", str(len(result.changed))) + _rest(desk, result, of=len(chosen)),
             "refused": sorted(refused),
             "seen": told,
-            "undo": {"do": undo, "ids": ",".join(map(str, result.changed))} if undo and result.changed else None,
+            "undo": undoing(do, str(desk.agent.id) if to == "me" else to, result),
         }
     )
 
@@ -143,13 +142,16 @@ class _BulkWish:
     until: datetime | None = None
     own_time: bool = False
     seen: Mapping[int, SeenActivity] = field(default_factory=dict)
+    undo: BulkUndo | None = None
 
     @classmethod
-    def read(cls, desk: DeskRequest, do: str, to: str, at: str, seen: Mapping[int, SeenActivity]) -> _BulkWish:
+    def read(
+        cls, desk: DeskRequest, do: str, to: str, at: str, seen: Mapping[int, SeenActivity], *, undo: BulkUndo | None
+    ) -> _BulkWish:
         """Raises Conflict when the time to snooze until is none, has passed, or lies too far ahead."""
         now = desk.auth.clock.now()
         if do != "snooze":
-            return cls(do, to, now, seen=seen)
+            return cls(do, to, now, seen=seen, undo=undo)
         return cls(do, to, now, snooze_until(to, at, now=now, zone=desk.texts.zone), own_time=not to)
 
 
@@ -197,6 +199,8 @@ async def _chunk_of(desk: DeskRequest, tx: Transaction, wish: _BulkWish) -> tupl
     if wish.do == "assign" and (to == "me" or to.isdecimal()):
         target = desk.agent.id if to == "me" else int(to)
         return desk.texts("已分配{n}个"), lambda tx, ids: assign_many(tx, desk.access, ids, to=target, now=now), target
+    if wish.undo is not None:
+        return desk.texts("已撤销{n}个"), wish.undo.chunk(desk.access, now), None
     words, chunk = _of_status(desk, wish) or await _of_description(desk, tx, wish)
     return words, chunk, None
 
@@ -210,12 +214,8 @@ def _of_status(desk: DeskRequest, wish: _BulkWish) -> tuple[str, Chunk] | None:
     match wish.do:
         case "resolve":
             return texts("已解决{n}个"), lambda tx, ids: resolve_many(tx, desk.access, ids, seen=wish.seen, now=now)
-        case "undo-resolve":
-            return texts("已撤销{n}个"), lambda tx, ids: undo_many(tx, desk.access, ids, now=now)
         case "reopen":
             return texts("已重新打开{n}个"), lambda tx, ids: reopen_many(tx, desk.access, ids, now=now)
-        case "undo-snooze":
-            return texts("已撤销{n}个"), lambda tx, ids: undo_snoozes(tx, desk.access, ids, now=now)
         case "snooze":
             assert wish.until is not None
             words = texts("已搁置{n}个")

@@ -11,6 +11,7 @@ from zhiban.assistant import learning
 from zhiban.assistant.learning import SuggestionRef
 from zhiban.conversations import followers, queries, replies, service
 from zhiban.conversations.access import access_conversation, access_conversation_to_answer
+from zhiban.conversations.bulk_undo import check_priority
 from zhiban.conversations.contact_labels import contact_labels, label_contact_of
 from zhiban.conversations.draft_files import MOST_FILES
 from zhiban.conversations.drafts import Mode, save_draft
@@ -18,7 +19,9 @@ from zhiban.conversations.labels import access_label, label_names, labels
 from zhiban.conversations.list_models import ROWS
 from zhiban.conversations.models import Priority
 from zhiban.conversations.seen import SeenMessage
+from zhiban.conversations.transitions import lock
 from zhiban.desk.first_steps import first_steps
+from zhiban.desk.labels import PRIORITY_LABELS
 from zhiban.desk.pages import (
     action_files,
     assigning,
@@ -388,13 +391,24 @@ async def change_followers(
 
 @router.post("/conversations/{conversation_id}/priority")
 async def set_priority(
-    desk: CurrentRequest, conversation_id: int, to: Annotated[int, Form(ge=Priority.NONE, le=Priority.URGENT)]
+    desk: CurrentRequest,
+    conversation_id: int,
+    to: Annotated[int, Form(ge=Priority.NONE, le=Priority.URGENT)],
+    was: Annotated[int | None, Form(ge=Priority.NONE, le=Priority.URGENT)] = None,
 ) -> Response:
+    """`was`: only if it still has that one, to undo that, of which nothing more is said."""
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await access_conversation_to_answer(tx, desk.access, conversation_id)
+        before = await lock(tx, conversation_id)
+        if was is not None:
+            check_priority(before, Priority(was))
         await service.set_priority(tx, conversation_id, priority=Priority(to), by=desk.actor(), now=now)
-    return await desk.live(conversation_id)
+    if was is not None or before.priority == to:
+        return await desk.live(conversation_id)
+    words = desk.texts("优先级：{priority}", priority=desk.texts(PRIORITY_LABELS[to]))
+    back = {"to": str(int(before.priority)), "was": str(to)}
+    return await desk.live(conversation_id, toast=Toast(words, f"/conversations/{conversation_id}/priority", back))
 
 
 @router.post("/messages/{message_id}/again")

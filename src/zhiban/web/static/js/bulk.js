@@ -104,7 +104,7 @@ function toast(words, undo) {
     const back = document.createElement("button");
     back.type = "button";
     back.textContent = document.getElementById("words").dataset.undo;
-    back.addEventListener("click", () => act(undo.do, "", undo.ids));
+    back.addEventListener("click", () => act(undo.do, undo.to ?? "", undo.ids, { was: undo.was ?? "" }));
     line.append(back);
   }
   document.getElementById("toasts").append(line);
@@ -112,7 +112,7 @@ function toast(words, undo) {
 }
 
 // `why` is where a refusal is told beside what was chosen; without it, in a passing word.
-async function act(what, to, ids, { at = "", why = null } = {}) {
+async function act(what, to, ids, { at = "", why = null, was = "" } = {}) {
   if (busy) return;
   busy = true;
   slot()?.firstElementChild?.setAttribute("aria-busy", "true");
@@ -122,7 +122,7 @@ async function act(what, to, ids, { at = "", why = null } = {}) {
   try {
     const answer = await fetch("/desk/bulk", {
       method: "POST",
-      body: new URLSearchParams({ do: what, to, ids, key, seen: seen(ids), ...(why && { at }) }),
+      body: new URLSearchParams({ do: what, to, ids, key, seen: seen(ids), was, ...(why && { at }) }),
       headers: { "HX-Request": "true" },
     });
     const away = answer.headers.get("hx-redirect");
