@@ -95,7 +95,8 @@ class Desk:
 
     def refresh_list(self, *, mine: bool, numbers: bool, spread: float) -> None:
         now = time.monotonic()
-        usual = PACE_NUMBERS if numbers else PACE
+        usual = PACE_NUMBERS * (1 + random.random() / 3) if numbers else PACE
+        spread *= 3 if numbers else 1
         pace = max(PACE_MINE, self._took * 4) if mine else max(usual, self._took * 20)
         due = max(now + 0.03 + (0 if mine else random.random() * spread), self._list_at + min(pace, PACE_SLOWEST))
         if self._due is None or due < self._due:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 
 import pytest
 from tests.kernel_desk import NOON, Desk, open_desk
 
+from zhiban.bootstrap import limits_of
 from zhiban.channels import configuring
 from zhiban.channels.policy import Policy
 from zhiban.conversations import lists, queries, service
+from zhiban.conversations.ingest import ingest
 from zhiban.conversations.list_models import COUNTED
 from zhiban.conversations.models import Priority, Status
 from zhiban.events import (
@@ -22,12 +25,15 @@ from zhiban.events import (
     ConversationResolved,
     decode,
 )
+from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.event_log import DEEPEST, Reactions
 from zhiban.kit.vault import Vault
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
+from zhiban.ports import IncomingMessage, Kind, SenderRole
+from zhiban.workers.maintenance import Maintenance
 
 VAULT = Vault(["a key for tests only"])
 
@@ -232,3 +238,38 @@ def test_a_fact_is_read_back_as_it_was_written() -> None:
     found = decode(event.kind(), common, data)
     assert isinstance(found, ConversationResolved)
     assert (found.opened_at, found.was_failures, found.id) == (NOON, 1, 9)
+
+
+async def test_two_first_messages_of_one_contact_at_once_are_one_conversation(desk: Desk) -> None:
+    """Two processes, neither of which sees yet what the other writes."""
+    both = asyncio.Barrier(2)
+
+    async def process(id_: str, text: str) -> None:
+        message = IncomingMessage(id_, "wm1", "wm1", SenderRole.CONTACT, Kind.TEXT, text, NOON)
+        async with desk.database.transaction(desk.workspace_id) as tx:
+            await both.wait()
+            await ingest(tx, desk.inbox, [message], now=NOON, process_id=1)
+
+    await asyncio.gather(process("a", "在吗"), process("b", "有人吗"))
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert await tx.value("select count(*) from conversation where external_id = 'wm1'") == 1
+        assert await tx.value("select count(*) from contact") == 1
+        said = await tx.values("select text from message where direction = 'in' order by text")
+        assert said == ["在吗", "有人吗"]
+        begun = "select count(*) from event where kind = 'conversation_created'"
+        assert await tx.value(begun) == 1
+    await asyncio.gather(process("a", "在吗"), process("a", "在吗"))  # seen already
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert await tx.value("select count(*) from message where direction = 'in'") == 2
+
+
+async def test_a_snooze_is_over_however_long_nobody_was_there_to_see(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await desk.handed_over(tx, "wm1")
+        until = NOON + timedelta(hours=1)
+        await service.snooze(tx, state.id, until=until, by=Actor("agent", desk.lin), now=NOON)
+    years = NOON + timedelta(days=3 * 365)
+    await Maintenance(desk.database, limits_of, SetClock(years)).run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        back = await desk.state(tx, "wm1")
+        assert (back.status, back.snoozed_until, back.assignee_id) == (Status.OPEN, None, desk.lin)

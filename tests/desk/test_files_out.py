@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.desk.conftest import Answer, Client, Site, Visit
+from tests.desk.test_accessibility import faults
 from tests.desk.test_browser import BOX, opened
 from tests.recordings import png
 from zhiban.people.models import Role
@@ -149,3 +150,32 @@ async def test_a_reply_answers_a_certain_message(site: Site, enter: Visit) -> No
     await answer.locator("a.quote").click()
     await expect(asked).to_be_in_viewport()
     await expect(asked).to_be_focused()
+
+
+@pytest.mark.browser
+async def test_how_far_a_file_is_sent_is_seen_and_one_that_breaks_off_is_tried_again(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await opened(page, "周予安")
+    # A slow line: a quarter of it is there, then it breaks off.
+    await page.evaluate("""() => {
+      const send = XMLHttpRequest.prototype.send;
+      XMLHttpRequest.prototype.send = function (body) {
+        window.slow = { line: this, go: () => send.call(this, body) };
+        const part = { lengthComputable: true, loaded: 1, total: 4 };
+        this.upload.dispatchEvent(new ProgressEvent("progress", part));
+      };
+    }""")
+    await page.set_input_files("#clip-input", [{"name": "合同.pdf", "mimeType": "application/pdf", "buffer": CONTRACT}])
+    chip = page.locator("#clips .clip")
+    await expect(chip.locator("progress")).to_be_visible()
+    assert await chip.locator("progress").evaluate("one => one.value / one.max") == 0.25
+    assert await faults(page) == []
+    await page.evaluate("""() => {
+      slow.line.dispatchEvent(new ProgressEvent("error"));
+      slow.line.dispatchEvent(new ProgressEvent("loadend"));
+    }""")
+    await chip.locator("[data-again]").click()
+    await expect(chip.locator("progress")).to_be_visible()
+    await page.evaluate("slow.go()")
+    await expect(page.locator("#clips .clip[data-file]")).to_have_count(1)
+    await expect(chip).to_contain_text("合同.pdf")

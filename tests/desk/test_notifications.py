@@ -13,8 +13,8 @@ from tests.desk.conftest import Site, Visit
 from tests.desk.test_accessibility import faults
 from tests.desk.test_desk import next_event, told
 from zhiban.conversations import replies, service
-from zhiban.notifications import queries
-from zhiban.notifications.models import DEFAULT_WAYS
+from zhiban.notifications import preferences, queries
+from zhiban.notifications.models import DEFAULT_WAYS, NotificationKind, Way
 from zhiban.notifications.service import read_about
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
@@ -207,6 +207,38 @@ async def test_two_tabs_make_one_sound_and_who_looks_is_left_alone(site: Site, e
     assert await faults(other) == []
     await other.goto(site.url + "/me/notifications")
     assert await faults(other) == []
+
+
+GRANTED = """window.notices = []; window.Notification = class { static permission = "granted";
+  constructor(title, how) { window.notices.push([title, how.body]); } };"""
+
+
+@pytest.mark.browser
+async def test_the_browser_tells_whoever_looks_elsewhere_unless_they_do_not_want_it(site: Site, enter: Visit) -> None:
+    page, seed = await enter(), site.seed
+    await page.context.add_init_script(GRANTED)
+    await page.reload()
+    await page.wait_for_selector("html[data-ready]")
+    await give(site, "马骁")
+    await expect(page.locator("#news a")).to_have_count(1)
+    assert await page.evaluate("notices") == []  # they have the desk before them
+    await page.evaluate("""document.hasFocus = () => false;
+      Object.defineProperty(document, "hidden", { get: () => true, configurable: true });
+      Object.defineProperty(document, "visibilityState", { get: () => "hidden", configurable: true });
+      dispatchEvent(new Event("blur")); document.dispatchEvent(new Event("visibilitychange"));""")
+    await give(site, "周予安")
+    await holds(page, "notices.length === 1")
+    assert "周予安的会话分给您" in (await page.evaluate("notices"))[0][0]
+    # Whoever does not want that of a kind is told of others only.
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        lin, wanted = seed.agents["林晓"], {**DEFAULT_WAYS, NotificationKind.ASSIGNED: [Way.PAGE]}
+        await preferences.choose(tx, lin, ways=wanted, address="", waiting_minutes=10, now=seed.clock.now())
+    await give(site, "沈嘉宁")
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        by, now = seed.by("陈默"), seed.clock.now()
+        await replies.add_note(tx, seed.conversations["沈嘉宁"], text="@林晓 看看", by=by, now=now)
+    await holds(page, "notices.length === 2")
+    assert "备注里提到您" in (await page.evaluate("notices"))[1][0]
 
 
 @pytest.mark.browser

@@ -36,9 +36,9 @@ export const listQuery = (list) => new URLSearchParams(shown(list));
 
 // Fetch the list anew. Where one change follows the other it is fetched at once and then at a pace that the server can
 // keep for everybody: once a second, five times where `mine` says that one's own conversations changed, every three
-// seconds where `numbers` says that no row of it did, and slower than that as soon as the answers take long. `force`:
-// the agent did something, and it shows at once. `spread`: how many ms the first fetch may wait, so that not every desk
-// comes at the same moment.
+// or four seconds where `numbers` says that no row of it did, and slower than that as soon as the answers take long.
+// `force`: the agent did something, and it shows at once. `spread`: how many ms the first fetch may wait, so that not
+// every desk comes at the same moment, of which numbers take three times as much.
 export function refreshList(force = false, { mine = false, numbers = false, spread = 0 } = {}) {
   const list = document.getElementById("list");
   if (!list) return;
@@ -55,8 +55,9 @@ export function refreshList(force = false, { mine = false, numbers = false, spre
   listDirty = false;
   if (bar) bar.hidden = true;
   const now = performance.now();
-  const pace = mine ? Math.max(PACE_MINE, listTook * 4) : Math.max(numbers ? PACE_NUMBERS : PACE, listTook * 20);
-  const due = Math.max(now + 30 + (force || mine ? 0 : Math.random() * spread), force ? 0 : listAt + Math.min(pace, PACE_SLOWEST));
+  const usual = numbers ? PACE_NUMBERS * (1 + Math.random() / 3) : PACE;
+  const pace = mine ? Math.max(PACE_MINE, listTook * 4) : Math.max(usual, listTook * 20);
+  const due = Math.max(now + 30 + (force || mine ? 0 : Math.random() * spread * (numbers ? 3 : 1)), force ? 0 : listAt + Math.min(pace, PACE_SLOWEST));
   if (listDue && listDue <= due) return;
   listDue = due;
   clearTimeout(listTimer);
