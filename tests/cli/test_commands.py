@@ -435,6 +435,18 @@ async def test_the_demo_from_one_command(data: Path) -> None:
                 True,
                 8,
             )
+            # Colleagues are there, rules that can be switched on, and a report of the two weeks.
+            async with session.get(f"{app}/settings/people") as answer:
+                people = await answer.text()
+            assert people.count('href="/settings/people/') + people.count('action="/settings/people/') >= 3
+            async with session.get(f"{app}/rules") as answer:
+                assert "解决后取消分配" in await answer.text()
+            report, deadline = "", time.monotonic() + 30
+            while "tfoot" not in report or "这段时间什么也没有发生" in report:
+                assert time.monotonic() < deadline, report[-3000:]
+                await asyncio.sleep(0.1)
+                async with session.get(f"{app}/reports", params={"period": "14d"}) as answer:
+                    report = await answer.text()
             reply = {"text": "您好，文档发您了", "key": "k1", "queue": "unassigned"}
             async with session.post(
                 f"{app}/conversations/{rows[0]}/replies", data=reply, headers={"origin": app}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
 from datetime import timedelta
 
 import pytest
 from playwright.async_api import expect
 
-from tests.desk.conftest import Site, Visit
+from tests.desk.conftest import Client, Site, Visit
 from tests.desk.test_accessibility import faults
 from tests.twin import open_inbox
 from zhiban.conversations import service, transitions
@@ -151,3 +152,47 @@ async def test_charts_are_drawn_and_choices_act_at_once(counted: Site, enter: Vi
     fits = "document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight"
     assert await page.evaluate(fits)
     assert await faults(page) == []
+
+
+async def now_of(client: Client, query: str = "") -> tuple[list[int], dict[str, int]]:
+    """The numbers of the board (open, waiting, nobody's, put off, online), and how many each colleague has."""
+    page = (await client.get(f"/reports/now{query}")).text
+    holders = re.findall(r'<li>.*?title="([^"]+)".*?now__n">(\d+)', page)
+    return [int(one) for one in re.findall(r"<dd>(\d+)", page)], {name: int(n) for name, n in holders}
+
+
+async def test_the_board_tells_how_things_stand_now(site: Site) -> None:
+    owner, seed, now = await site.signed_in(), site.seed, site.seed.clock.now()
+    sql = (
+        "select count(*) filter (where status = 'open'), "
+        "count(*) filter (where status = 'open' and waiting_since is not null), "
+        "count(*) filter (where status = 'open' and assignee_id is null), "
+        "count(*) filter (where status = 'snoozed') from conversation"
+    )
+    whose = (
+        "select a.name, count(*) from conversation c join agent a on a.id = c.assignee_id "
+        "where c.status = 'open' group by 1"
+    )
+
+    async def right() -> None:
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            wanted, holding = list(await tx.row(sql) or ()), dict(await tx.rows(whose))
+        numbers, held = await now_of(owner)
+        assert (numbers[:4], {name: n for name, n in held.items() if n}) == (wanted, holding)
+
+    await right()
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await service.assign(tx, seed.conversations["周予安"], to=None, by=SYSTEM, now=now)
+        later = now + timedelta(hours=1)
+        await service.snooze(tx, seed.conversations["赵一鸣"], until=later, by=SYSTEM, now=now)
+        await service.resolve(tx, seed.conversations["顾南乔"], by=SYSTEM, now=now)
+    await right()
+    online = (await now_of(owner))[0][4]
+    await (await site.signed_in("chenmo")).post("/presence/beat")
+    assert (await now_of(owner))[0][4] == online + 1
+    other = await open_inbox(seed.database, seed.workspace_id, public_id="other", name="别处")
+    assert (await now_of(owner, f"?inbox={other.inbox_id}"))[0][:4] == [0, 0, 0, 0]
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        limited = "update agent set role = 'supervisor', inbox_ids = %(ids)s where email like 'chenmo@%%'"
+        await tx.run(limited, ids=[other.inbox_id])
+    assert (await now_of(await site.signed_in("chenmo")))[0][:4] == [0, 0, 0, 0]
