@@ -36,6 +36,7 @@ EXPECTED = (
     "status of 401",
     "status of 404",
     "status of 409",
+    "status of 503",
     "AudioContext",
 )
 

@@ -445,7 +445,7 @@ async def test_the_demo_from_one_command(data: Path) -> None:
             while "tfoot" not in report or "这段时间什么也没有发生" in report:
                 assert time.monotonic() < deadline, report[-3000:]
                 await asyncio.sleep(0.1)
-                async with session.get(f"{app}/reports", params={"period": "14d"}) as answer:
+                async with session.get(f"{app}/reports", params={"period": "30d"}) as answer:
                     report = await answer.text()
             reply = {"text": "您好，文档发您了", "key": "k1", "queue": "unassigned"}
             async with session.post(

@@ -429,3 +429,32 @@ async def test_what_others_have_is_only_counted_anew_and_what_becomes_ones_own_s
         waits = await tx.value("select count(*) from conversation where status = 'pending'")
     await expect(page.locator("#queue-assistant .count")).to_have_text(str(waits))
     assert int(await page.locator("#queue-mine .count").inner_text()) == before
+
+
+@pytest.mark.parametrize("how", ["refused", "broken off"])
+async def test_what_could_not_be_fetched_is_fetched_again_without_other_news(
+    site: Site, enter: Visit, how: str
+) -> None:
+    page = await enter()
+    await opened(page, "周予安")
+    await page.mouse.move(900, 400)
+    failed: list[str] = []
+
+    async def fails(route: Route) -> None:
+        """Once for each part, as a server does that has too much to do."""
+        part = "list" if "/desk/list" in route.request.url else "thread"
+        if part in failed:
+            await route.continue_()
+            return
+        failed.append(part)
+        if how == "refused":
+            await route.fulfill(status=503, body="Too many requests.")
+        else:
+            await route.abort()
+
+    await page.route(re.compile(r"/desk/list\?|/conversations/\d+/live"), fails)
+    await says(site, "周予安", "还在吗，急")
+    await expect(page.locator("#messages")).to_contain_text("还在吗，急", timeout=20_000)
+    await expect(page.locator(".conv", has_text="周予安")).to_contain_text("还在吗，急", timeout=20_000)
+    assert sorted(failed) == ["list", "thread"]
+    await expect(page.locator(".toast")).to_have_count(0)

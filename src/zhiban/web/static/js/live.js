@@ -6,6 +6,8 @@ const PACE = 1000; // ms between two fetches of the list while others' conversat
 const PACE_MINE = 200; // and while the agent's own do
 const PACE_NUMBERS = 3000; // and while only numbers beside the list may be others
 const PACE_SLOWEST = 10_000;
+const AGAIN = 2000; // ms until what could not be fetched is fetched again, twice as many each time
+const AGAIN_SLOWEST = 30_000;
 const STILL = 2500; // a pointer that rests this long reads, and no longer aims
 const fine = matchMedia("(hover: hover) and (pointer: fine)");
 let source = null;
@@ -20,6 +22,7 @@ let waitTimer = 0;
 let threadTimer = 0;
 let sleepTimer = 0;
 const changedAt = new Map(); // by conversation, 0: all of them
+const failures = new Map(); // by part: how often in a row it could not be fetched, and the timer of the next time
 
 export const thread = () => document.getElementById("thread");
 export const openId = () => Number(thread()?.dataset.id || 0);
@@ -100,6 +103,19 @@ export function refreshThread() {
   }, 20);
 }
 
+// A part that the server had no time for, or that a broken line kept from us, is fetched again, each desk at its own
+// moment: no other news may come for long.
+function fetchedAgain({ sourceElement: { id } = {} } = {}, failed) {
+  const fetchIt = { rows: () => refreshList(), thread: refreshThread }[id];
+  if (!fetchIt) return;
+  const before = failures.get(id);
+  clearTimeout(before?.timer);
+  if (!failed) return failures.delete(id);
+  const times = before?.times ?? 0;
+  const wait = Math.min(AGAIN * 2 ** times, AGAIN_SLOWEST) * (0.5 + Math.random());
+  failures.set(id, { times: times + 1, timer: setTimeout(fetchIt, wait) });
+}
+
 // Whether it changed after that moment: what was asked for then may not show it.
 export const changedSince = (id, at) => Math.max(changedAt.get(id) ?? 0, changedAt.get(0) ?? 0) >= at;
 
@@ -154,6 +170,8 @@ export function start() {
   addEventListener("pagehide", () => source?.close());
   addEventListener("offline", () => { offline(true); source?.close(); source = null; });
   addEventListener("online", () => { if (!source) connect(); });
+  document.addEventListener("htmx:after:request", ({ detail: { ctx } = {} }) => fetchedAgain(ctx, ctx?.response?.status >= 500));
+  document.addEventListener("htmx:error", ({ detail: { ctx } = {} }) => fetchedAgain(ctx, true));
   document.addEventListener("pointermove", (event) => {
     if (event.target.closest?.("#rows-scroll")) moved = performance.now();
   }, { passive: true });
