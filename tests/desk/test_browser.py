@@ -458,3 +458,24 @@ async def test_what_could_not_be_fetched_is_fetched_again_without_other_news(
     await expect(page.locator(".conv", has_text="周予安")).to_contain_text("还在吗，急", timeout=20_000)
     assert sorted(failed) == ["list", "thread"]
     await expect(page.locator(".toast")).to_have_count(0)
+
+
+async def test_whoever_wants_to_see_what_they_resolved_stays_with_it(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await opened(page, "周予安")
+    await page.mouse.move(900, 400)
+    await page.locator("#menu-resolve summary").click()
+    await page.get_by_role("button", name="解决，留在这个会话").click()
+    await expect(page.locator(".toast").last).to_contain_text("已解决")
+    await expect(page.locator("#thread-head .chip").first).to_have_text("已解决")
+    await expect(page.locator("#thread-name")).to_have_text("周予安")
+    await expect(page.locator("#reopen")).to_be_visible()
+    await page.locator(".toast").last.get_by_role("button", name="撤销").click()
+    await expect(page.locator("#resolve")).to_be_visible()
+    # What the contact wrote meanwhile is told before it is done, as with the button itself.
+    await page.evaluate("document.querySelector('#talk').scrollTo(0, 0)")
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        await site.seed.says(tx, "周予安", "等等", at=site.seed.clock.now())
+        path = f"/conversations/{site.seed.conversations['周予安']}/resolve"
+    agent = await site.signed_in()
+    assert (await agent.post(path, {"stay": "true", "seen": "1"}, hx_request="true")).status == 409

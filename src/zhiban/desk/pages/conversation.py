@@ -244,16 +244,20 @@ async def mark_read(desk: CurrentRequest, conversation_id: int, message_id: Anno
 
 @router.post("/conversations/{conversation_id}/resolve")
 async def resolve(
-    desk: CurrentRequest, conversation_id: int, seen: Annotated[int | None, Form(ge=0, lt=1 << 63)] = None
+    desk: CurrentRequest,
+    conversation_id: int,
+    seen: Annotated[int | None, Form(ge=0, lt=1 << 63)] = None,
+    stay: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Done; the next waiting conversation of this queue opens in its place. `seen`: the last message read before."""
+    """Done; the next waiting conversation of this queue opens in its place, or this one stays before whoever wants to
+    `stay`. `seen`: the last message read before."""
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await access_conversation_to_answer(tx, desk.access, conversation_id)
         read = None if seen is None else SeenMessage(seen)
         await service.resolve(tx, conversation_id, by=desk.actor(), now=now, reason="agent", seen=read)
-    undo = f"/conversations/{conversation_id}/undo-resolve"
-    return await desk.next(conversation_id, Toast(desk.texts("已解决"), undo))
+    done = Toast(desk.texts("已解决"), f"/conversations/{conversation_id}/undo-resolve")
+    return await (desk.live(conversation_id, toast=done) if stay else desk.next(conversation_id, done))
 
 
 @router.post("/conversations/{conversation_id}/undo-resolve")

@@ -30,6 +30,7 @@ function verbs() {
   const all = (selector) => [...document.querySelectorAll(selector)];
   return [
     ...all("#resolve, #reopen").map((one) => [saying(one), one, one.id === "resolve" ? "check" : "refresh", one.id === "resolve" ? "Alt E" : ""]),
+    ...all("#menu-resolve .opt").map((one) => [saying(one), one, "check", ""]),
     ...all("#compose button[data-mode]").map((one) => [words[one.dataset.mode], one, one.dataset.mode === "note" ? "lock" : "reply", one.dataset.mode === "note" ? "Alt P" : "Alt L"]),
     ...all("#compose [data-kb]").map((one) => [words.kb, one, "book", "Alt B"]),
     ...all("#compose [data-emoji]").map((one) => [words.emoji, one, "smile", "Alt S"]),
