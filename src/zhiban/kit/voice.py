@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +19,7 @@ from zhiban.kit.errors import ZhibanError
 from zhiban.kit.file_store import Spool, pieces_of, spooled
 from zhiban.kit.file_types import FileType
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.limited_program import ProgramTooSlow, run_program
 
 PROGRAM = Path(__file__).with_name("voice_program.py")
 TIMEOUT = 90.0  # seconds
@@ -76,18 +74,9 @@ async def playable(source: Spool) -> AsyncIterator[Recording]:
 
 
 async def _run(*arguments: object) -> float:
-    """The program, awaited in a thread as decision 0010 wants it."""
-    command = [sys.executable, "-I", str(PROGRAM), *map(str, arguments)]
-    environment = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
-
-    def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(  # noqa: S603 - our own program, on a file we wrote
-            command, env=environment, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False
-        )
-
     try:
-        done = await asyncio.to_thread(run)
-    except subprocess.TimeoutExpired:
+        done = await run_program(PROGRAM, *arguments, timeout=TIMEOUT)
+    except ProgramTooSlow:
         raise NotPlayable("Reading the recording takes too long.") from None
     if done.returncode == 3:
         raise NotPlayable("The package av is missing, so recordings cannot be converted.")
