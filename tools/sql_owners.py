@@ -81,6 +81,7 @@ OWNERS = {
     "phrasing_candidate": "knowledge",
     "phrasing_evidence": "knowledge",
     "phrasing_vector": "knowledge",
+    "published_file": "conversations",
     "pull_state": "workers",
     "read_mark": "conversations",
     "recovery_code": "people",

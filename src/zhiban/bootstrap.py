@@ -62,6 +62,7 @@ from zhiban.events import (
     Event,
     EvidenceRecorded,
     FlowEnded,
+    GroupConsentChanged,
     GroupMembersJoined,
     GroupMembersLeft,
     InboxAdded,
@@ -149,6 +150,7 @@ from zhiban.tickets import handlers as ticket_handlers
 from zhiban.tickets.jobs import TicketJobs
 from zhiban.tickets.login_jobs import LoginJobs
 from zhiban.tickets.masking import partly
+from zhiban.tickets.publishing_jobs import PublishingJobs
 from zhiban.tickets.tracker_jobs import TrackerJobs
 
 # Whom contacts write through. The first is the one that `zhiban inbox add` proposes.
@@ -352,6 +354,7 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
     ConversationAssigned: (notification_handlers.tell_assignee, notification_handlers.settle_unassigned),
     NoteAdded: (notification_handlers.tell_mentioned,),
     MessageRecalled: (ticket_handlers.forget_frozen,),
+    GroupConsentChanged: (ticket_handlers.forget_published,),
     ConnectionRemoved: (ticket_handlers.forget_repositories,),
     ConnectionResumed: (ticket_handlers.begin_again,),
     IssueOpened: (ticket_handlers.note_opened,),
@@ -473,6 +476,7 @@ def tasks(
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
         *PersonalJobs(database, connections, notifiers, clock).tasks(),
         *AutomationJobs(database, rules.book, webhooks, clock).tasks(),
+        *PublishingJobs(database, files, clock, url=survey_links.url).tasks(),
         *TicketJobs(database, connections, clock, chat_model).tasks(),
         *TrackerJobs(database, connections, clock).tasks(),
         *LoginJobs(database, connections, clock).tasks(),

@@ -203,7 +203,7 @@ class Workers:
         answering = AssistantsByKind(
             Assistant(app.database, app.clock, deps), GroupAssistant(app.database, app.clock, deps, also=(help_line,))
         )
-        commands = TicketCommands(answering, app.database, app.clock, deps.model)
+        commands = TicketCommands(answering, app.database, app.clock, deps.model, public=bool(app.survey_links.url))
         asides = Asides(app.database, deps)
         assistant = FlowResponder(commands, app.database, app.clock, bootstrap.limits_of, asides)
         outgoing = OutgoingFiles(app.database, app.files, app.clock)

@@ -90,6 +90,23 @@ class TicketRemindersChanged(Event):
     after: dict[str, object]
 
 
+class FilePublished(Event):
+    """Everybody who has its address may read a file of a message: it stands at the issue of a ticket."""
+
+    file_id: int
+    ticket_id: int
+    message_id: int
+    attachment_id: int
+
+
+class FileWithdrawn(Event):
+    """Nobody may read a file any more that was published for a ticket, or was about to be."""
+
+    file_id: int
+    ticket_id: int
+    message_id: int
+
+
 class TicketUndone(Event):
     """A ticket that was filed by mistake is taken back: cancelled, and what was said is blanked."""
 

@@ -140,6 +140,8 @@ from zhiban.event_people import (
 from zhiban.event_rules import RuleAdded, RuleChanged, RuleRemoved
 from zhiban.event_surveys import SurveyAsked, SurveyRated
 from zhiban.event_tickets import (
+    FilePublished,
+    FileWithdrawn,
     TicketChanged,
     TicketCommented,
     TicketDrafted,
@@ -201,6 +203,7 @@ __all__ += ["GroupConfigured", "GroupConsentChanged", "GroupMembersJoined", "Gro
 __all__ += ["GatewayChanged", "GatewayGapNoted"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 __all__ += ["TicketChanged", "TicketCommented", "TicketDraftEnded", "TicketDrafted", "TicketLinked", "TicketOpened"]
+__all__ += ["FilePublished", "FileWithdrawn"]
 __all__ += ["TicketMessagesAdded", "TicketRemindersChanged", "TicketUndone", "TicketUnlinked", "TicketWatchersChanged"]
 __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDisabled", "AgentEnabled", "AgentInvited"]
 __all__ += ["ApiTokenCreated", "ApiTokenRevoked"]

@@ -161,6 +161,7 @@ ADDRESSES: dict[str, Entry] = {
     "GET /attachments/{attachment_id}": Entry(answers=NOW_NOT),
     "GET /attachments/{attachment_id}/playback": Entry(answers=NOW_NOT),
     "POST /desk/files/{conversation_id}": Entry("agents", {"a": "file"}),
+    "GET /f/{token}": Entry("everybody", answers=NOW_NOT),
     "GET /s/{token}": Entry("everybody", answers=NOW_NOT),
     "POST /s/{token}": Entry("everybody", {"rating": "5"}, NOW_NOT),
     "POST /desk/action-files": Entry("agents", {"a": "file"}),

@@ -119,12 +119,15 @@ async def test_how_we_behave_in_a_group_is_for_whoever_manages_inboxes(site: Sit
     bound = await agent.post(f"/conversations/{id_}/group", {**form, "files": "bound"})
     assert bound.text.count("绑定了账号的成员和群管理") == 4  # what is set, and the choice of three
     assert '<option value="bound" selected>' in bound.text
+    public = await agent.post(f"/conversations/{id_}/group", {**form, "publish_files": "pictures"})
+    assert '<option value="pictures" selected>公开图片' in public.text
     await agent.post(f"/conversations/{id_}/group", form)
     for wrong in (
         {"answers": "always"},
         {"quiet_from": "25:00", "quiet_to": "26:00"},
         {"welcome_minutes": "0"},
         {"files_per_member": "0"},
+        {"publish_files": "films"},
     ):
         assert (await agent.post(f"/conversations/{id_}/group", {**form, **wrong})).status == 409
     as_text = await agent.post(f"/conversations/{id_}/group", {**form, "news_as": "text"})

@@ -38,8 +38,8 @@ async def eventually(holds: Callable[[], Awaitable[bool]], *, within: float = 30
             await asyncio.sleep(every)
 
 
-def build_app(urls: DatabaseUrls, folder: Path, clock: AheadClock | None = None) -> App:
-    settings = load(env_file=None, zhiban_data=folder, zhiban_secret_key="a key for tests only")
+def build_app(urls: DatabaseUrls, folder: Path, clock: AheadClock | None = None, **settings_: str) -> App:
+    settings = load(env_file=None, zhiban_data=folder, zhiban_secret_key="a key for tests only", **settings_)
     return App.build(settings, urls, clock=clock or AheadClock())
 
 
@@ -104,7 +104,9 @@ class GitHubApp:
 
 
 @asynccontextmanager
-async def github_app(urls: DatabaseUrls, folder: Path, *, work: bool = True) -> AsyncIterator[GitHubApp]:
+async def github_app(
+    urls: DatabaseUrls, folder: Path, *, work: bool = True, **settings: str
+) -> AsyncIterator[GitHubApp]:
     """Without `work` another process has to do it."""
     clock = AheadClock()
     github = GitHubSimulator(now=lambda: clock.now().replace(microsecond=0))
@@ -112,7 +114,7 @@ async def github_app(urls: DatabaseUrls, folder: Path, *, work: bool = True) -> 
         repo = github.repository(NAME, pushers={"chen"})
         identity = github.app(app_keys()[1])
         github.install(identity, repo)
-        app = build_app(urls, folder, clock)
+        app = build_app(urls, folder, clock, **settings)
         if work:
             app.start_workers()
         async with served(application(app)) as url:

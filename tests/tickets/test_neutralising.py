@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from zhiban.assistant.normalising import visible
-from zhiban.tickets.neutralising import BREAK, neutral, neutral_line, neutral_title
+from zhiban.tickets.neutralising import BREAK, neutral, neutral_line, neutral_title, neutral_words
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 HARMLESS = {"paragraph_open", "paragraph_close", "inline", "text", "softbreak", "hardbreak", "link_open", "link_close"}
@@ -88,6 +88,15 @@ def test_nothing_in_it_means_anything() -> None:
     for text in NASTY:
         check(neutral(text))
         check(neutral_line(text))
+
+
+@given(st.sampled_from(NASTY) | st.text(max_size=120))
+def test_what_a_link_of_ours_is_called_makes_no_other_link(text: str) -> None:
+    tokens = flat(PARSER.parse(f"[{neutral_words(text) or 'x'}](https://desk.example/f/1)"))
+    assert {token.type for token in tokens} <= HARMLESS
+    assert [token.attrGet("href") for token in tokens if token.type == "link_open"] == ["https://desk.example/f/1"]
+    shown = "".join(token.content for token in tokens if token.type == "text")
+    assert not any(pattern.search(shown) for pattern in REFERENCES)
 
 
 def test_all_of_it_is_shown() -> None:

@@ -207,7 +207,7 @@ class AttachmentJobs:
     # -------------------------------------------------------------------------------------------------- maintenance
 
     async def remove_unreferenced_files(self) -> None:
-        """Forget files that no attachment, no draft and no action names, a day after they were last stored."""
+        """Forget files that no attachment, draft, action or address names, a day after they were last stored."""
         before = self._clock.now() - UNREFERENCED
         for workspace_id in await self._database.workspaces():
             async with self._database.transaction(workspace_id) as tx:
@@ -215,7 +215,8 @@ class AttachmentJobs:
                 named_by_rows = await tx.values(
                     "select sha256 from attachment where sha256 is not null "
                     "union select playback_sha256 from attachment where playback_sha256 is not null "
-                    "union select sha256 from draft_file union select sha256 from action_file"
+                    "union select sha256 from draft_file union select sha256 from action_file "
+                    "union select sha256 from published_file where sha256 is not null"
                 )
             named = set(named_by_rows)
             async for sha256 in self._files.listed(workspace_id, stored_before=before):

@@ -61,6 +61,10 @@ def is_within(hours: Span, now: datetime, zone: ZoneInfo) -> bool:
 Who = Literal["all", "bound", "admins", "nobody"]
 
 
+# No mask reaches into a picture, and what stands in public is copied: nothing is published that nobody chose.
+PublishFiles = Literal["never", "pictures", "all"]
+
+
 class GroupPolicy(BaseModel):
     """What is set for one group. Who has set nothing has these defaults."""
 
@@ -80,6 +84,7 @@ class GroupPolicy(BaseModel):
     replies_per_member: Annotated[int, Field(ge=1, le=1000)] = 30  # of both, in a day
     replies_per_group: Annotated[int, Field(ge=1, le=10000)] = 300
     news_cards: bool = True  # news of issues are cards with a link, where the channel has them; otherwise texts
+    publish_files: PublishFiles = "never"  # what everybody may see with an issue; otherwise it is only named there
     signature: Literal["real", "alias", "anonymous"] = "alias"  # how speakers are named outside of the group
     welcome: Annotated[str, Field(max_length=WELCOME_SIZE), AfterValidator(_storable)] = ""  # empty: nobody is greeted
     welcome_minutes: Annotated[int, Field(ge=1, le=1440)] = 5  # newcomers of so long are greeted together

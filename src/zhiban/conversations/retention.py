@@ -81,7 +81,8 @@ select f.sha256 from unnest(%(files)s::text[]) as f(sha256)
 where not exists (select from attachment where sha256 = f.sha256)
   and not exists (select from attachment where playback_sha256 = f.sha256)
   and not exists (select from draft_file where sha256 = f.sha256)
-  and not exists (select from action_file where sha256 = f.sha256)"""
+  and not exists (select from action_file where sha256 = f.sha256)
+  and not exists (select from published_file where sha256 = f.sha256)"""
 
 _COUNT = f"""
 with over_ones as (
@@ -197,7 +198,7 @@ async def _delete(
 
 
 async def unused_files(tx: Transaction, files: Sequence[str]) -> list[str]:
-    """Those of these files that no message, no draft and no action names any more."""
+    """Those of these files that no message, no draft, no action and no address names any more."""
     return await tx.values(_UNUSED, files=list(files))
 
 

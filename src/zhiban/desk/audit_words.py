@@ -159,6 +159,8 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
         mark("数据"),
         {
             "file_downloaded": mark("下载文件"),
+            "file_published": mark("公开了文件"),
+            "file_withdrawn": mark("撤下了公开的文件"),
             "data_exported": mark("导出了数据"),
             "retention_changed": mark("改了数据留多久"),
             "data_forgotten": mark("清理了到期的数据"),

@@ -31,6 +31,11 @@ GROUP_FILES = {
     "admins": mark("群主和管理员"),
     "nobody": mark("不可以"),
 }
+GROUP_PUBLISHES = {  # of the pictures and files of messages that become an issue
+    "never": mark("不公开，只写名称和大小"),
+    "pictures": mark("公开图片"),
+    "all": mark("公开图片和文件"),
+}
 GROUP_SIGNATURES = {"real": mark("群里的名字"), "alias": mark("代号"), "anonymous": mark("匿名")}
 GROUP_NEWS = {  # what a group hears of a repository
     "all": mark("都说"),
@@ -209,6 +214,7 @@ WORDS: dict[str, Any] = {
     "group_answers": GROUP_ANSWERS,
     "group_files": GROUP_FILES,
     "group_signatures": GROUP_SIGNATURES,
+    "group_publishes": GROUP_PUBLISHES,
     "group_roles": GROUP_ROLES,
     "group_news": GROUP_NEWS,
     "shelf_words": TAB_LABELS,

@@ -38,6 +38,12 @@ UNUSABLE_WORDS: Mapping[str, str] = {
     "unquoted": mark("对方要求不被引用"),
     "command": mark("命令本身不计入"),
 }
+PUBLISH_WORDS: Mapping[str, str] = {
+    "waiting": mark("正在准备"),
+    "published": mark("谁拿到链接都能看"),
+    "refused": mark("没有公开"),
+    "withdrawn": mark("已撤下"),
+}
 _CHANGES: Mapping[str, str] = {
     "title": mark("改了标题"),
     "priority": mark("改了优先级"),
@@ -153,6 +159,10 @@ def history_words(fact: TicketFact, names: TicketNames, texts: Texts, *, now: da
             return texts("加了{n}条消息", n=fact.data.get("messages", 0))
         case "ticket_undone":
             return texts("撤销了工单，清空了原话")
+        case "file_published":
+            return texts("公开了一个文件")
+        case "file_withdrawn":
+            return texts("撤下了一个文件")
         case "ticket_linked":
             return texts("关联了一个会话")
         case "ticket_unlinked":

@@ -116,7 +116,8 @@ class Settings(SettingsPart):
     # How we are reached
     zhiban_url: str = Field(
         "",
-        description="Public address of this installation, for links in notices. Empty: taken from host and port.",
+        description="Public address of this installation, for links in notices and for what is published with issues. "
+        "Empty: taken from host and port, and nothing is published.",
     )
     zhiban_locale: Literal["zh", "en"] = Field("zh", description="Language of terminal, notices and new agents.")
     zhiban_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")

@@ -39,14 +39,15 @@ create table ticket_message (
 create index ix_ticket_message_message_id on ticket_message (workspace_id, message_id);
 
 -- What somebody asked for in a chat, or a colleague picked at the desk (`agent_id`), until they say yes. `lines` as in
--- ticket_message; `locale` answers in their words; `assignees` are logins at the tracker.
+-- ticket_message; `locale` answers in their words; `assignees` are logins at the tracker; `publish`
+-- are the attachments that everybody may read with the issue.
 create table ticket_draft (
   workspace_id bigint not null, id bigint generated always as identity,
   conversation_id bigint not null, requester_contact_id bigint, agent_id bigint, requester text not null,
   requester_ref text not null default '', message_id bigint not null, preview_message_id bigint,
   lines jsonb not null, title text not null, summary text not null default '', note text not null default '',
   priority smallint not null default 0, owner_id bigint, due_at timestamptz, labels bigint[] not null default '{}',
-  repository_id bigint, assignees text[] not null default '{}',
+  repository_id bigint, assignees text[] not null default '{}', publish bigint[] not null default '{}',
   locale text not null default 'zh', state text not null default 'open', ticket_id bigint, client_key text not null,
   created_at timestamptz not null, expires_at timestamptz not null, ended_at timestamptz,
   constraint pk_ticket_draft primary key (workspace_id, id),
@@ -89,6 +90,25 @@ create table ticket_watcher (
   constraint fk_ticket_watcher_ticket_id foreign key (workspace_id, ticket_id) references ticket on delete cascade,
   constraint fk_ticket_watcher_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
 
+-- Files that everybody may read who has the address, which ends with the secret. `contact_id` showed it; `sha256` is
+-- the copy that is read, null once it was taken back; the actor wanted it.
+create table published_file (
+  workspace_id bigint not null, id bigint generated always as identity, ticket_id bigint not null,
+  conversation_id bigint not null, message_id bigint not null, attachment_id bigint not null, contact_id bigint,
+  kind text not null, name text not null default '', state text not null default 'waiting', secret text not null,
+  address text not null default '', sha256 text, content_type text, size bigint, problem text not null default '',
+  actor_kind text not null, actor_id bigint, actor_ref text,
+  created_at timestamptz not null, published_at timestamptz, withdrawn_at timestamptz,
+  constraint pk_published_file primary key (workspace_id, id),
+  constraint uq_published_file_attachment unique (workspace_id, ticket_id, attachment_id),
+  constraint fk_published_file_ticket_id foreign key (workspace_id, ticket_id) references ticket on delete cascade,
+  constraint ck_published_file_kind check (kind in ('picture', 'file')),
+  constraint ck_published_file_state check (state in ('waiting', 'published', 'refused', 'withdrawn')));
+create index ix_published_file_message_id on published_file (workspace_id, message_id);
+create index ix_published_file_contact_id on published_file (workspace_id, contact_id) where contact_id is not null;
+create index ix_published_file_sha256 on published_file (workspace_id, sha256) where sha256 is not null;
+create index ix_published_file_waiting on published_file (workspace_id, created_at) where state = 'waiting';
+
 -- What a ticket went through is read from the log.
 create index ix_event_ticket_id on event (workspace_id, ((data ->> 'ticket_id')::bigint), id)
   where data ? 'ticket_id';
@@ -110,6 +130,7 @@ TABLES = [
     "ticket_message",
     "ticket_draft",
     "ticket_conversation",
+    "published_file",
     "ticket_comment",
     "ticket_watcher",
     "ticket_reminders",

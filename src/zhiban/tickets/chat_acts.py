@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from zhiban.conversations.group_policy import GroupPolicy
+from zhiban.conversations.group_policy import GroupPolicy, PublishFiles
 from zhiban.conversations.labels import labels
 from zhiban.conversations.models import Priority
 from zhiban.conversations.participants import participant
+from zhiban.conversations.published_files import FileToPublish
 from zhiban.conversations.queries import agent_names
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage
 from zhiban.events import Actor
@@ -16,7 +18,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
-from zhiban.tickets import confirming, drafts, filing, involving, login_acts, logins
+from zhiban.tickets import confirming, drafts, filing, involving, login_acts, logins, publishing
 from zhiban.tickets.binding import carry_out
 from zhiban.tickets.card_acts import LOGIN, CardActs, QuotedCard
 from zhiban.tickets.card_replies import Replier
@@ -32,7 +34,7 @@ from zhiban.tickets.chat_commands import (
 )
 from zhiban.tickets.chat_words import Preview, filed_words, joined_words, preview_words, question_words, remarks
 from zhiban.tickets.confirming import Confirmation, TicketRequester
-from zhiban.tickets.draft_words import Cancel, Confirm, JoinTo, LeaveOut, Retitle, Undo
+from zhiban.tickets.draft_words import Cancel, ChooseFiles, Confirm, JoinTo, LeaveOut, Retitle, Undo
 from zhiban.tickets.drafts import Requester, TicketDraft, Wish
 from zhiban.tickets.filing import TakenBack
 from zhiban.tickets.freezing import still_there
@@ -59,10 +61,11 @@ class Reply:
 class ChatActs:
     """The acts of one turn, in the transaction that stores it."""
 
-    def __init__(self, tx: Transaction, snapshot: ConversationSnapshot, *, now: datetime) -> None:
+    def __init__(self, tx: Transaction, snapshot: ConversationSnapshot, *, now: datetime, public: bool = False) -> None:
         self._tx = tx
         self._snapshot = snapshot
         self._now = now
+        self._public = public
         self._likely: tuple[FoundIssue, ...] = ()
 
     @property
@@ -187,6 +190,7 @@ class ChatActs:
             repository.id if repository is not None else None,
             assignees=assignees,
         )
+        wish = replace(wish, publish=await self._published(wish, asked.command.options.files))
         draft = await drafts.begin(
             self._tx,
             self._snapshot.id,
@@ -234,6 +238,8 @@ class ChatActs:
             owners.get(wish.owner_id or 0, ""),
             self._likely,
             tuple(said),
+            await self._offered(wish),
+            without_address=self._policy.publish_files != "never" and not self._public,
         )
         return Reply(preview_words(preview, texts), draft.id)
 
@@ -268,6 +274,8 @@ class ChatActs:
                 return await self._shown(await drafts.rewrite(self._tx, draft, title=shortened_title(title)), texts, [])
             case LeaveOut(places=places):
                 return await self._leave_out(draft, places, texts)
+            case ChooseFiles():
+                return await self._choose_files(draft, said.word, texts)
             case JoinTo():
                 if refused := await self._refusal(said.message, texts):
                     return Reply(refused)
@@ -289,6 +297,33 @@ class ChatActs:
         )
         return await self._shown(rewritten, texts, [])
 
+    async def _choose_files(self, draft: TicketDraft, word: ChooseFiles, texts: Texts) -> Reply:
+        offered = await self._offered(draft.wish)
+        meant = {one.attachment_id for one in offered if (word.pictures if one.kind == "picture" else word.files)}
+        if word.add and not meant:
+            return Reply(texts("这份草稿里没有可以公开的图片和文件，只写名称。"))
+        before = set(draft.wish.publish)
+        publish = sorted(before | meant if word.add else before - meant)
+        return await self._shown(await drafts.rewrite(self._tx, draft, publish=publish), texts, [])
+
+    @property
+    def _publishes(self) -> PublishFiles:
+        """What of their files everybody may see; nothing where we have no address for everybody."""
+        return self._policy.publish_files if self._public else "never"
+
+    async def _offered(self, wish: Wish) -> list[FileToPublish]:
+        if wish.repository_id is None:
+            return []
+        return await publishing.offers(self._tx, self._snapshot.id, wish.lines, self._publishes)
+
+    async def _published(self, wish: Wish, without: ChooseFiles | None) -> tuple[int, ...]:
+        """What of it is published unless somebody says otherwise."""
+        without = without or ChooseFiles(pictures=False, files=False)
+        offered = await self._offered(wish)
+        return tuple(
+            one.attachment_id for one in offered if not (without.pictures if one.kind == "picture" else without.files)
+        )
+
     async def _file(self, draft: TicketDraft, by: Actor, texts: Texts) -> Reply:
         """Make the ticket. What was recalled meanwhile is left out."""
         lines = await still_there(self._tx, self._snapshot.id, draft.wish.lines)
@@ -301,7 +336,9 @@ class ChatActs:
     def _yes(self, draft: TicketDraft, lines: Sequence[FrozenLine], by: Actor, texts: Texts) -> Confirmation:
         asker = TicketRequester(draft.requester.contact_id, draft.requester.name)
         inbox_id = self._snapshot.inbox.inbox_id
-        return Confirmation(draft, lines, asker, inbox_id, self._policy.signature, texts, by, self._now)
+        return Confirmation(
+            draft, lines, asker, inbox_id, self._policy.signature, texts, by, self._now, self._publishes
+        )
 
     async def _join(self, draft: TicketDraft, to: JoinTo, *, by: Actor, texts: Texts) -> Reply:
         """Put it to a ticket or issue that exists, as far as this chat has to do with it."""

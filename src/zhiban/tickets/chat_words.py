@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zhiban.conversations.published_files import FileToPublish
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 from zhiban.tickets.drafts import LIFE, TicketDraft
@@ -19,6 +20,8 @@ from zhiban.tickets.windows import MOST, ChosenMessages, Unclear, WindowQuestion
 _SHOWN = 8  # lines of a preview before the rest is only counted
 _LINE = 40  # characters of each
 PRIORITIES = {1: mark("低"), 2: mark("普通"), 3: mark("高"), 4: mark("紧急")}
+_PICTURES = mark("图片{n}张")
+_OTHER_FILES = mark("文件{n}份")
 _SECRETS = {
     Secret.MOBILE: mark("{n}个手机号"),
     Secret.ID_CARD: mark("{n}个证件号"),
@@ -41,6 +44,8 @@ class Preview:
     owner: str = ""
     likely: tuple[FoundIssue, ...] = ()
     remarks: tuple[str, ...] = ()
+    files: Sequence[FileToPublish] = ()  # that may be published, also those that are not to be
+    without_address: bool = False  # they would be, had we an address for everybody
 
 
 def preview_words(preview: Preview, texts: Texts) -> str:
@@ -67,6 +72,7 @@ def preview_words(preview: Preview, texts: Texts) -> str:
     if wish.note:
         lines.append(texts("说明：{note}", note=_short(hidden(wish.note, texts))))
     lines += _content(wish.lines, preview.signature, texts)
+    lines += _files(preview, texts)
     if preview.likely:
         lines.append(texts("可能重复："))
         lines += [_likely(issue, texts) for issue in preview.likely]
@@ -93,6 +99,31 @@ def _content(said: Sequence[FrozenLine], signature: Signature, texts: Texts) -> 
     ]
     more = len(said) - len(shown)
     return [head, *shown, *([texts("……还有{n}条", n=more)] if more else [])]
+
+
+def published_words(chosen: Sequence[FileToPublish], repository: RepositoryRow | None, texts: Texts) -> str:
+    """Who will see which files, where they are published with an issue."""
+    pictures = sum(one.kind == "picture" for one in chosen)
+    parts = [
+        texts(words, n=count)
+        for words, count in ((_PICTURES, pictures), (_OTHER_FILES, len(chosen) - pictures))
+        if count
+    ]
+    what = texts("、").join(parts)
+    if repository is None or repository.private:
+        return texts("会放到网上的：{what}。仓库是私有的，但谁拿到链接都能打开，不用登录。", what=what)
+    return texts("会公开的：{what}。仓库是公开的，谁都看得到。", what=what)
+
+
+def _files(preview: Preview, texts: Texts) -> list[str]:
+    """What becomes of pictures and files, and how to say otherwise."""
+    chosen = [one for one in preview.files if one.attachment_id in preview.draft.wish.publish]
+    if not chosen:
+        if preview.without_address:
+            return [texts("图片和文件只写名称：这里还没有设公网地址（ZHIBAN_URL），没法公开。")]
+        return [texts("图片和文件只写名称，不公开；要公开就说“带上图片”。")] if preview.files else []
+    what = published_words(chosen, preview.repository, texts)
+    return [what + texts("里面的字遮不住。不想公开就说“不要图片”或“不要附件”。")]
 
 
 def _likely(issue: FoundIssue, texts: Texts) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.patterns import lazy_pattern
-from zhiban.tickets.draft_words import LEAVE_OUT, left_out
+from zhiban.tickets.draft_words import FILES_LEFT_OUT, LEAVE_OUT, ChooseFiles, files_left_out, left_out
 from zhiban.tickets.masking import whole_secrets
 from zhiban.tickets.squeezing import simple
 
@@ -35,6 +35,9 @@ _OPTION = lazy_pattern(rf"(?:^|(?<={_SEPARATOR})){_KEY}[ \t]*", re.IGNORECASE)
 # A clause of its own: what stands in a title or behind a colon is a part of that.
 _LEFT_OUT = lazy_pattern(rf"(?:^|(?<=[，,。；;\n]))[ \t]*{LEAVE_OUT}[ \t]*(?:[，,。；;!！~～\n]|$)", re.IGNORECASE)
 _LIST = re.compile(r"[、,，/\s]+")
+_FILES_OUT = lazy_pattern(
+    rf"(?:^|(?<=[，,。；;\n]))[ \t]*{FILES_LEFT_OUT}[ \t]*(?:[，,。；;!！~～\n]|$)", re.IGNORECASE
+)
 # Loose words that explain, ask or report rather than add something.
 _NO_NOTE = lazy_pattern(
     r"就|会|即可|可以|怎么|如何|[吗么?？]|才|的话|失败|没反应|没有|不行|不对|已|命令|机器人|助手|是不是|不要|别"
@@ -48,7 +51,8 @@ _COURTESY = lazy_pattern(
 @frozen_dataclass
 class Options:
     """`repository`: owner/name or an alias, `assignee`: a name or login without @, `priority`: 1 low … 4 urgent,
-    `leave_out`: the places of messages that do not belong to it, counted from 1; 0 is the last one."""
+    `leave_out`: the places of messages that do not belong to it, counted from 1; 0 is the last one,
+    `files`: which of their files nobody outside is to see."""
 
     title: str = ""
     labels: tuple[str, ...] = ()
@@ -57,6 +61,7 @@ class Options:
     priority: int = 0
     note: str = ""
     leave_out: tuple[int, ...] = ()
+    files: ChooseFiles | None = None
 
     def at(self, repository: str) -> Options:
         return replace(self, repository=repository)
@@ -74,6 +79,11 @@ def read_options(written: str, plain: str) -> Options | None:
         if places is None:
             return None
         options = replace(options, leave_out=(*options.leave_out, *places.places))
+        written, plain = (text[: clause.start()] + text[clause.end() :] for text in (written, plain))
+    while clause := _FILES_OUT.search(plain):
+        before, found_now = options.files or ChooseFiles(pictures=False, files=False), files_left_out(clause)
+        both = ChooseFiles(before.pictures or found_now.pictures, before.files or found_now.files)
+        options = replace(options, files=both)
         written, plain = (text[: clause.start()] + text[clause.end() :] for text in (written, plain))
     found = list(_OPTION.finditer(plain))
     loose = written[: found[0].start()] if found else written

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from datetime import datetime
 
+from zhiban.conversations.group_policy import PublishFiles
 from zhiban.conversations.spoken import subject_of
 from zhiban.events import SYSTEM, Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
-from zhiban.tickets import drafts, filing, involving, tracking
+from zhiban.tickets import drafts, filing, involving, publishing, tracking
 from zhiban.tickets.drafts import TicketDraft
 from zhiban.tickets.freezing import still_quotable
 from zhiban.tickets.frozen import FrozenLine
@@ -46,6 +47,7 @@ class Confirmation:
     texts: Texts
     by: Actor
     now: datetime
+    publishes: PublishFiles = "never"  # what of their files everybody may see
 
     def new_ticket(self) -> NewTicket:
         wish, naming = self.draft.wish, naming_of(self.draft, self.lines, self.texts)
@@ -83,8 +85,27 @@ async def file_draft(tx: Transaction, said: Confirmation) -> tuple[Ticket, Repos
         return ticket, None
     repository = await access_repository(tx, ticket.repository_id)
     source = await subject_of(tx, draft.conversation_id)
-    await filing.file(tx, ticket, source=source, assignees=draft.wish.assignees, texts=said.texts, by=by, now=now)
+    await filing.file(
+        tx,
+        ticket,
+        source=source,
+        assignees=draft.wish.assignees,
+        texts=said.texts,
+        by=by,
+        now=now,
+        not_before=await _published_by(tx, said, ticket),
+    )
     return ticket, repository
+
+
+async def _published_by(tx: Transaction, said: Confirmation, ticket: Ticket) -> datetime | None:
+    """Let the files be published that were shown with the draft. Returns how long what is written waits for them."""
+    draft = said.draft
+    offered = await publishing.offers(tx, draft.conversation_id, said.lines, said.publishes)
+    wanted = [one for one in offered if one.attachment_id in draft.wish.publish]
+    if not await publishing.begin(tx, ticket.id, wanted, by=said.by, now=said.now):
+        return None
+    return said.now + publishing.PATIENCE
 
 
 async def join_draft(
@@ -106,7 +127,8 @@ async def join_draft(
     else:
         await involving.add_messages(tx, ticket.id, draft.conversation_id, said.lines, by=by, now=now)
     if repository is not None and issue is not None:
-        await _comment(tx, said, ticket, issue.number, repository, key=draft.key)
+        not_before = await _published_by(tx, said, ticket)
+        await _comment(tx, said, ticket, issue.number, repository, key=draft.key, not_before=not_before)
     await drafts.end(tx, draft, "joined", ticket_id=ticket.id, by=by, now=now)
     return ticket
 
@@ -138,7 +160,14 @@ def _asker_name(draft: TicketDraft, joined: JoinedMessages, lines: Sequence[Froz
 
 
 async def _comment(
-    tx: Transaction, said: Confirmation, ticket: Ticket, number: int, repository: RepositoryRow, *, key: str
+    tx: Transaction,
+    said: Confirmation,
+    ticket: Ticket,
+    number: int,
+    repository: RepositoryRow,
+    *,
+    key: str,
+    not_before: datetime | None = None,
 ) -> None:
     signature = filing.signature_for(repository, said.signature)
     requester = await filing.requester_named(
@@ -147,7 +176,8 @@ async def _comment(
     heading = Heading(note=said.draft.wish.note, requester=requester)
     carried = tuple(line.message_id for line in said.lines)
     joined = JoinedMessages(said.draft.id, carried, said.asker.contact_id, said.signature)
-    for n, body in enumerate(bodies(said.lines, heading, signature=signature, texts=said.texts)):
+    files = await publishing.published_by_message(tx, ticket.id)
+    for n, body in enumerate(bodies(said.lines, heading, signature=signature, texts=said.texts, files=files)):
         await enqueue(
             tx,
             repository.id,
@@ -157,4 +187,5 @@ async def _comment(
             client_key=f"{key}-{n}",
             by=said.by,
             now=said.now,
+            not_before=not_before,
         )

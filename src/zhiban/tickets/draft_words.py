@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from zhiban.assistant.normalising import visible
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -38,6 +39,15 @@ class LeaveOut:
 
 
 @frozen_dataclass
+class ChooseFiles:
+    """Which of its pictures and files everybody is to see with the issue: `add` is false for those that are not."""
+
+    pictures: bool
+    files: bool
+    add: bool = False
+
+
+@frozen_dataclass
 class JoinTo:
     """`called`: as trackers write it, `#12`, `!12` or `#I2YRAH`. `ticket`: it is said to be a ticket; otherwise it may
     be an issue, which people write as #12 too."""
@@ -59,7 +69,7 @@ class Undo:
     number: int | None = None
 
 
-DraftWord = Confirm | Cancel | Retitle | LeaveOut | JoinTo | Undo
+DraftWord = Confirm | Cancel | Retitle | LeaveOut | ChooseFiles | JoinTo | Undo
 
 _MENTION = lazy_pattern(r"\A(?:@[^ @]{1,40} )++| @[^ @]{1,40}\Z")
 # Little pictures that thank or agree, and what WeChat writes for its own; one that wonders or asks is none.
@@ -82,6 +92,19 @@ LEAVE_OUT = (
     rf"|(?P<before>{_PLACES})(?:不要|不算|除外|去掉|删掉|刪掉)"
     r"|(?:remove|drop|without) (?P<english>[0-9]{1,3}(?:[ ,]+[0-9]{1,3})*))"
 )
+_FILES = r"(?:图片|圖片|截图|截圖|照片|文件|附件|檔案|pictures?|images?|files?|attachments?)"
+# Which files everybody is not to see, also as a clause of the command itself.
+FILES_LEFT_OUT = (
+    r"(?:(?:不要|不带|不帶|不用|别带|別帶|去掉|不公开|不公開|别公开|別公開|不发|不發)"
+    rf"(?:公开|公開|发|發)?|without |no ) ?(?P<left>{_FILES}(?:(?:和|、|与|與|及| and ){_FILES})*)"
+)
+_FILES_LEFT_OUT = lazy_pattern(rf"{FILES_LEFT_OUT}{_END}", re.IGNORECASE)
+_FILES_ADDED = lazy_pattern(
+    rf"(?:带上?|帶上?|公开|公開|with )(?P<left>{_FILES}(?:(?:和|、|与|與|及| and ){_FILES})*){_END}",
+    re.IGNORECASE,
+)
+_OTHER_FILES = lazy_pattern(r"文件|附件|檔案|files?|attachments?", re.IGNORECASE)
+_PICTURES = lazy_pattern(r"图片|圖片|截图|截圖|照片|附件|pictures?|images?|attachments?", re.IGNORECASE)
 _LEAVE_OUT = lazy_pattern(rf"{LEAVE_OUT}{_END}", re.IGNORECASE)
 _JOIN = lazy_pattern(
     r"(?:(?:加到|并到|併到|合并到|合併到|追加到)\s*|add (?:it )?to )"
@@ -114,12 +137,21 @@ def parse_word(text: str) -> DraftWord | None:
         return Retitle(title) if title else None
     if found := _LEAVE_OUT.fullmatch(said):
         return left_out(found)
+    if found := _FILES_LEFT_OUT.fullmatch(said):
+        return files_left_out(found)
+    if found := _FILES_ADDED.fullmatch(said):
+        return replace(files_left_out(found), add=True)
     if found := _JOIN.fullmatch(said):
         called = f"#{int(found['number'])}" if found["number"] else "".join(found["called"].split()).upper()
         return JoinTo(called, ticket=bool(found["ticket"]))
     if found := _UNDO.fullmatch(said):
         return Undo(int(found["number"]) if found["number"] else None)
     return None
+
+
+def files_left_out(found: re.Match[str]) -> ChooseFiles:
+    """What a match of FILES_LEFT_OUT means."""
+    return ChooseFiles(bool(_PICTURES.search(found["left"])), bool(_OTHER_FILES.search(found["left"])))
 
 
 def left_out(found: re.Match[str]) -> LeaveOut | None:

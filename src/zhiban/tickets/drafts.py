@@ -26,16 +26,16 @@ DraftOutcome = Literal["filed", "joined", "cancelled", "replaced", "expired"]
 _COLUMNS = (
     "id, conversation_id, requester_contact_id, requester, requester_ref, message_id, preview_message_id, lines, "
     "title, summary, note, priority, owner_id, labels, repository_id, locale, state, ticket_id, created_at, "
-    "expires_at, agent_id, due_at, assignees"
+    "expires_at, agent_id, due_at, assignees, publish"
 )
 
 _BEGIN = """
 insert into ticket_draft (workspace_id, conversation_id, requester_contact_id, requester, requester_ref, message_id,
   lines, title, summary, note, priority, owner_id, labels, repository_id, locale, client_key, created_at, expires_at,
-  agent_id, assignees)
+  agent_id, assignees, publish)
 values (%(workspace)s, %(conversation)s, %(contact)s, %(requester)s, %(ref)s, %(message)s, %(lines)s::jsonb, %(title)s,
   %(summary)s, %(note)s, %(priority)s, %(owner)s, %(labels)s::bigint[], %(repository)s, %(locale)s, %(key)s, %(now)s,
-  %(expires)s, %(agent)s, %(assignees)s::text[])
+  %(expires)s, %(agent)s, %(assignees)s::text[], %(publish)s::bigint[])
 on conflict (workspace_id, client_key) do nothing returning id"""
 
 
@@ -67,6 +67,7 @@ class Wish:
     repository_id: int | None = None
     due_at: datetime | None = None
     assignees: tuple[str, ...] = ()  # at the tracker, by their logins there
+    publish: tuple[int, ...] = ()  # attachments that everybody may read with the issue
 
 
 @frozen_dataclass
@@ -132,6 +133,7 @@ async def begin(
         priority=int(wish.priority),
         owner=wish.owner_id,
         assignees=list(wish.assignees),
+        publish=list(wish.publish),
         labels=list(wish.labels),
         repository=wish.repository_id,
         locale=locale,
@@ -239,12 +241,14 @@ async def rewrite(
     title: str | None = None,
     summary: str | None = None,
     leave_out: Sequence[int] = (),
+    publish: Sequence[int] | None = None,
 ) -> TicketDraft:
-    """Called otherwise, or without the messages of these ids."""
+    """Called otherwise, without the messages of these ids, or with these attachments for everybody."""
     lines = [line for line in draft.wish.lines if line.message_id not in leave_out]
     await tx.run(
         "update ticket_draft set title = coalesce(%(title)s, title), summary = coalesce(%(summary)s, summary), "
-        "lines = %(lines)s::jsonb where id = %(id)s",
+        "lines = %(lines)s::jsonb, publish = coalesce(%(publish)s::bigint[], publish) where id = %(id)s",
+        publish=None if publish is None else list(publish),
         title=title,
         summary=summary,
         lines=_json(lines),
@@ -258,7 +262,7 @@ async def revise(tx: Transaction, draft: TicketDraft, wish: Wish) -> TicketDraft
     await tx.run(
         "update ticket_draft set lines = %(lines)s::jsonb, title = %(title)s, summary = %(summary)s, note = %(note)s, "
         "priority = %(priority)s, owner_id = %(owner)s, labels = %(labels)s::bigint[], repository_id = %(repository)s, "
-        "due_at = %(due)s where id = %(id)s and state = 'open'",
+        "due_at = %(due)s, publish = %(publish)s::bigint[] where id = %(id)s and state = 'open'",
         lines=_json(wish.lines),
         title=wish.title,
         summary=wish.summary,
@@ -268,6 +272,7 @@ async def revise(tx: Transaction, draft: TicketDraft, wish: Wish) -> TicketDraft
         labels=list(wish.labels),
         repository=wish.repository_id,
         due=wish.due_at,
+        publish=list(wish.publish),
         id=draft.id,
     )
     return (await _drafts(tx, "id = %(id)s", id=draft.id))[0]
@@ -310,6 +315,14 @@ async def locale_of(tx: Transaction, ticket_id: int) -> Locale:
         "select locale from ticket_draft where ticket_id = %(ticket)s and state = 'filed' and agent_id is null "
         "order by id limit 1",
         ticket=ticket_id,
+    )
+    return found or "zh"
+
+
+async def written_in(tx: Transaction, ticket_id: int) -> Locale:
+    """The language in which the ticket's issue is written."""
+    found = await tx.value(
+        "select locale from ticket_draft where ticket_id = %(ticket)s order by id limit 1", ticket=ticket_id
     )
     return found or "zh"
 
@@ -376,6 +389,7 @@ def _draft(row: Mapping[str, Any]) -> TicketDraft:
         row["repository_id"],
         row["due_at"],
         tuple(row["assignees"]),
+        tuple(row["publish"]),
     )
     return TicketDraft(
         row["id"],

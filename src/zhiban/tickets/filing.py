@@ -17,6 +17,7 @@ from zhiban.ports import IssueChange
 from zhiban.tickets.freezing import still_quotable
 from zhiban.tickets.issues import FoundIssue, search_issues
 from zhiban.tickets.models import Audience, Ticket, TrackerState
+from zhiban.tickets.publishing import published_by_message
 from zhiban.tickets.queries import opened_with
 from zhiban.tickets.renaming import named_without
 from zhiban.tickets.rendering import Heading, Signature, bodies, comment_body, title_of
@@ -116,7 +117,8 @@ async def _written(
         tx, signature, ticket.conversation_id, ticket.requester_contact_id, ticket.requester
     )
     heading = Heading(naming.summary, ticket.note, source if repository.private else "", requester)
-    return title_of(naming.title, texts), bodies(lines, heading, signature=signature, texts=texts)
+    files = await published_by_message(tx, ticket.id)
+    return title_of(naming.title, texts), bodies(lines, heading, signature=signature, texts=texts, files=files)
 
 
 async def requester_named(
@@ -153,7 +155,7 @@ async def write_anew(tx: Transaction, ticket: Ticket, *, texts: Texts, key: str,
     repository = await find_repository(tx, ticket.repository_id)
     source = await subject_of(tx, ticket.conversation_id)
     title, written = await _written(tx, ticket, repository, source=source, texts=texts)
-    if await rewrite_untried(tx, ticket.id, title=title, bodies=written):
+    if await rewrite_untried(tx, repository.id, ticket_id=ticket.id, title=title, bodies=written, by=SYSTEM, now=now):
         return
     await enqueue(
         tx,

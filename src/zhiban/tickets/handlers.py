@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from zhiban.conversations.group_policy import Consent
+from zhiban.conversations.published_files import withdraw_member, withdraw_message
 from zhiban.conversations.spoken import answers_to
 from zhiban.events import (
     ConnectionRemoved,
     ConnectionResumed,
+    GroupConsentChanged,
     IssueChanged,
     IssueCommentChanged,
     IssueCommented,
@@ -26,6 +29,7 @@ from zhiban.tickets import (
     card_notes,
     card_replies,
     confirming,
+    file_links,
     filing,
     logins,
     repositories,
@@ -43,7 +47,8 @@ from zhiban.tickets.telling import TicketNews, tell_of_comment, tell_owner
 
 
 async def forget_frozen(tx: Transaction, event: MessageRecalled) -> None:
-    """What was recalled is not read at tickets any more either, nor at their issues."""
+    """What was recalled is not read at tickets any more either, nor at their issues; its files are read nowhere."""
+    await withdraw_message(tx, event.message_id, by=event.actor, now=event.at)
     await card_replies.take_back(tx, event.message_id, body=Texts("zh")("（已撤回）"), now=event.at)
     await blank_comments(tx, event.message_id)
     lost = {event.message_id, *await answers_to(tx, event.message_id)}
@@ -52,6 +57,14 @@ async def forget_frozen(tx: Transaction, event: MessageRecalled) -> None:
         ticket = await lock_ticket(tx, ticket_id)
         await filing.write_again(tx, ticket, lost, texts=texts, key=key, now=event.at)
         await confirming.write_joined_again(tx, ticket, lost, texts=texts, key=key, now=event.at)
+
+
+async def forget_published(tx: Transaction, event: GroupConsentChanged) -> None:
+    """What a member showed is read by nobody outside any more once they do not want to be quoted."""
+    if event.conversation_id is None or event.consent == Consent.ALL:
+        return
+    gone = await withdraw_member(tx, event.conversation_id, event.member_id, by=event.actor, now=event.at)
+    await file_links.write_without(tx, gone, key=f"consent-{event.id}", now=event.at)
 
 
 async def forget_repositories(tx: Transaction, event: ConnectionRemoved) -> None:

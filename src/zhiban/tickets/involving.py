@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from zhiban.conversations.published_files import withdraw_tickets
 from zhiban.events import (
     SYSTEM,
     Actor,
@@ -167,6 +168,7 @@ async def undo(tx: Transaction, ticket_id: int, *, by: Actor, now: datetime) -> 
     if await set_state(tx, ticket_id, TicketState.CANCELLED, by=by, now=now):
         await blank_all(tx, ticket_id, now=now)
         await tx.run("update ticket set summary = '', note = '' where id = %(id)s", id=ticket_id)
+        await withdraw_tickets(tx, [ticket_id], by=by, now=now)
         await tell(tx, ticket_id, TicketUndone(actor=by, at=now, ticket_id=ticket_id))
     return await lock_ticket(tx, ticket_id)
 

@@ -41,6 +41,11 @@ def neutral_line(text: str) -> str:
     return _line(" ".join(_lines(text)))
 
 
+def neutral_words(text: str) -> str:
+    """The same on one line and without any link: what a link of ours is called."""
+    return _words(" ".join(_lines(text)).strip(), first=False)
+
+
 def neutral_title(text: str) -> str:
     """A title, which is no Markdown: one line in which nothing refers to anybody or anything."""
     return _broken(" ".join(visible(text).split()))

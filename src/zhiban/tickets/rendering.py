@@ -8,12 +8,13 @@ from enum import StrEnum
 import regex
 
 from zhiban.assistant.normalising import visible
+from zhiban.conversations.published_files import PublishedFile
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.text import split_text
-from zhiban.tickets.frozen import FrozenLine
+from zhiban.tickets.frozen import FrozenLine, size_words
 from zhiban.tickets.masking import Secret, hide, whole_secrets
-from zhiban.tickets.neutralising import neutral, neutral_line, neutral_title
+from zhiban.tickets.neutralising import neutral, neutral_line, neutral_title, neutral_words
 
 BUDGET = 60_000  # characters of one body; trackers take 65,536
 LONGEST_TITLE = 120  # graphemes
@@ -21,6 +22,8 @@ _PIECE = 4_000  # characters before they are made neutral, which may make eight 
 _QUOTED = 300
 _SAYING_SO = 100  # characters kept for saying that there was more
 _TITLE_CODE_POINTS = 250  # GitHub refuses more than 256
+
+NO_FILES: Mapping[int, Sequence[PublishedFile]] = {}
 
 _GRAPHEMES = regex.compile(r"\X")
 _HIDDEN: Mapping[Secret, str] = {
@@ -91,13 +94,22 @@ def speaker_names(lines: Sequence[FrozenLine], signature: Signature, texts: Text
 
 
 def bodies(
-    lines: Sequence[FrozenLine], heading: Heading, *, signature: Signature, texts: Texts, budget: int = BUDGET
+    lines: Sequence[FrozenLine],
+    heading: Heading,
+    *,
+    signature: Signature,
+    texts: Texts,
+    files: Mapping[int, Sequence[PublishedFile]] = NO_FILES,
+    budget: int = BUDGET,
 ) -> tuple[str, ...]:
-    """The text of the issue, and what of it goes into comments, in order; each within the budget."""
+    """The text of the issue, and what of it goes into comments, in order; each within the budget.
+
+    `files`: what everybody may read of each message.
+    """
     entries = [entry for entry in (_heading(heading, texts),) if entry]
     names = speaker_names(lines, signature, texts)
     for line in lines:
-        entries += _entries(line, names, lines, signature=signature, texts=texts)
+        entries += _entries(line, names, lines, files.get(line.message_id, ()), signature=signature, texts=texts)
     packed: list[str] = []
     for entry in entries:
         if packed and len(packed[-1]) + 2 + len(entry) <= budget:
@@ -128,16 +140,36 @@ def _heading(heading: Heading, texts: Texts) -> str:
 
 
 def _entries(
-    line: FrozenLine, names: Mapping[str, str], lines: Sequence[FrozenLine], *, signature: Signature, texts: Texts
+    line: FrozenLine,
+    names: Mapping[str, str],
+    lines: Sequence[FrozenLine],
+    files: Sequence[PublishedFile],
+    *,
+    signature: Signature,
+    texts: Texts,
 ) -> list[str]:
-    """One message; a very long one in several."""
+    """One message, with its files; a very long one in several."""
     head = f"**{neutral_line(hidden(names[line.speaker], texts)) or '-'}** {texts.stamp(line.sent_at)}"
     if line.recalled:
         return [f"{head}\n\n{texts('这条消息已撤回')}"]
     if line.quoted:
         head += f"\n\n{_quotation(line, names, lines, signature=signature, texts=texts)}"
     pieces = split_text(hidden(line.text, texts), _PIECE, size=len)
-    return [f"{head}\n\n{neutral(pieces[0])}", *(neutral(piece) for piece in pieces[1:])]
+    shown = file_links(files, texts)
+    return [f"{head}\n\n{neutral(pieces[0])}", *(neutral(piece) for piece in pieces[1:]), *((shown,) if shown else ())]
+
+
+def file_links(files: Sequence[PublishedFile], texts: Texts) -> str:
+    """Pictures to be seen and files to be had, each under an address of ours; empty where nothing is published."""
+    return "\n".join(_file_link(one, texts) for one in files if one.state == "published")
+
+
+def _file_link(file: PublishedFile, texts: Texts) -> str:
+    """What a sender called a picture says nothing to whoever cannot see it, so that it is called by what it is."""
+    if file.kind == "picture":
+        return f"![{texts('图片')}]({file.address})"
+    name = neutral_words(hidden(file.name, texts)) or texts("文件")
+    return f"[{name}]({file.address})" + (f" {size_words(file.size)}" if file.size else "")
 
 
 def _quotation(

@@ -42,13 +42,19 @@ class _TicketTurn:
 
 
 class TicketCommands:
-    """Stands in front of the assistant. One object serves all conversations of a process."""
+    """Stands in front of the assistant. One object serves all conversations of a process.
 
-    def __init__(self, inner: Responder, database: Database, clock: Clock, model: ChatModel | None) -> None:
+    `public`: we have an address under which everybody can read what is published.
+    """
+
+    def __init__(
+        self, inner: Responder, database: Database, clock: Clock, model: ChatModel | None, *, public: bool = False
+    ) -> None:
         self._inner = inner
         self._database = database
         self._clock = clock
         self._model = model
+        self._public = public
 
     async def prepare(self, tx: Transaction, snapshot: ConversationSnapshot) -> object:
         """Freeze what commands mean; or what the inner responder prepares, where nothing is for us."""
@@ -73,7 +79,7 @@ class TicketCommands:
     async def _look_for_likely(self, snapshot: ConversationSnapshot, turn: _TicketTurn) -> None:
         """Before the conversation is locked: with many issues it takes its time."""
         async with self._database.transaction(snapshot.workspace_id) as tx:
-            acts = ChatActs(tx, snapshot, now=self._clock.now())
+            acts = ChatActs(tx, snapshot, now=self._clock.now(), public=self._public)
             for one in turn.talk:
                 found = await acts.likely(one, turn.names.get(one.message.id))
                 if found:
@@ -117,7 +123,7 @@ class TicketCommands:
             if state is None:
                 return
             snapshot.stored = True
-            acts = ChatActs(tx, snapshot, now=now)
+            acts = ChatActs(tx, snapshot, now=now, public=self._public)
             queued: list[QueuedMessage] = []
             for one in turn.talk:
                 reply = await acts.act(one, turn.names.get(one.message.id), turn.likely.get(one.message.id, ()))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from zhiban.conversations.published_files import withdraw_tickets
+from zhiban.events import TIMER
 from zhiban.kit.db import Transaction
 
 _FORGETTABLE = (
@@ -12,8 +14,8 @@ _FORGETTABLE = (
 
 
 async def forget_words(tx: Transaction, *, before: datetime, limit: int, now: datetime) -> int:
-    """Delete what was frozen for tickets that were finished before then, and what was said about them; their numbers,
-    titles, owners, days and issues stay. Returns how many tickets that were.
+    """Delete what was frozen for tickets that were finished before then, and what was said about them; nobody reads any
+    more what was published of them. Their numbers, titles, owners, days and issues stay. Returns how many that were.
 
     A ticket that was opened again and is finished anew counts from that time.
     """
@@ -26,6 +28,7 @@ async def forget_words(tx: Transaction, *, before: datetime, limit: int, now: da
         now=now,
     )
     if ids:
+        await withdraw_tickets(tx, ids, by=TIMER, now=now)
         await tx.run("delete from ticket_message where ticket_id = any(%(ids)s::bigint[])", ids=ids)
         await tx.run("delete from ticket_comment where ticket_id = any(%(ids)s::bigint[])", ids=ids)
         await tx.run("update ticket_draft set title = '', note = '' where ticket_id = any(%(ids)s::bigint[])", ids=ids)

@@ -190,12 +190,22 @@ async def overwrite(tx: Transaction, ticket_id: int, *, title: str, body: str) -
     await tx.run(_OVERWRITE, ticket=ticket_id, title=title, body=body)
 
 
-async def rewrite_untried(tx: Transaction, ticket_id: int, *, title: str, bodies: Sequence[str]) -> bool:
-    """Let the issue that waits to be opened, and the comments that continue it, say this instead. False where an
-    attempt may have opened it already."""
+async def rewrite_untried(
+    tx: Transaction,
+    repository_id: int,
+    *,
+    ticket_id: int,
+    title: str,
+    bodies: Sequence[str],
+    by: Actor,
+    now: datetime,
+) -> bool:
+    """Let the issue that waits to be opened, and the comments that continue it, say this instead; with further comments
+    where there is more to say. False where an attempt may have opened it already."""
     found = await tx.rows(_REWRITE, ticket=ticket_id, title=title, body=bodies[0])
     for call_id, _ in found:
-        for n, comment_id in enumerate(await tx.values(_CONTINUED, call=call_id), 1):
+        comments = await tx.values(_CONTINUED, call=call_id)
+        for n, comment_id in enumerate(comments, 1):
             body = bodies[n] if n < len(bodies) else "\u2026"
             await tx.run(
                 "update tracker_call set content = content || jsonb_build_object('body', %(body)s::text) "
@@ -203,6 +213,9 @@ async def rewrite_untried(tx: Transaction, ticket_id: int, *, title: str, bodies
                 body=body,
                 id=comment_id,
             )
+        for n in range(len(comments) + 1, len(bodies)):
+            rest, key = NewComment(bodies[n], after=call_id), f"more-{call_id}-{n}"
+            await enqueue(tx, repository_id, rest, ticket_id=ticket_id, client_key=key, by=by, now=now)
     return bool(found) and all(attempts == 0 for _, attempts in found)
 
 

@@ -46,6 +46,7 @@ from zhiban.desk.pages import flows as flow_pages
 from zhiban.desk.pages import labels as label_pages
 from zhiban.desk.pages import macros as macro_pages
 from zhiban.desk.pages import notifications as notification_pages
+from zhiban.desk.pages import published_files as published_files_page
 from zhiban.desk.pages import search as search_pages
 from zhiban.desk.pages import snippets as snippet_pages
 from zhiban.desk.pages import survey as survey_page
@@ -77,6 +78,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, suggestion.router)
     add_routes(app, entries.router)
     add_routes(app, survey_page.router)
+    add_routes(app, published_files_page.router)
     add_routes(app, health.router)
     add_routes(app, label_pages.router)
     add_routes(app, snippet_pages.router)

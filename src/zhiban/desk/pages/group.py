@@ -34,6 +34,7 @@ async def configure(
     files_per_member: Word = "5",
     files_per_group: Word = "50",
     signature: Word = "alias",
+    publish_files: Word = "never",
     quiet_from: Word = "",
     quiet_to: Word = "",
     welcome: Annotated[str, Form(max_length=2 * WELCOME_SIZE)] = "",
@@ -42,8 +43,8 @@ async def configure(
     news_as: Word = "",
     base: Annotated[str | None, Form(max_length=18)] = None,
 ) -> Response:
-    """Say when the assistant answers there and from which base, who may do what, how speakers are named, whom to
-    greet."""
+    """Say when the assistant answers there and from which base, who may do what, how speakers are named, what
+    everybody may see, whom to greet."""
     values: dict[str, Any] = {
         "answers": answers,
         "files": files,
@@ -53,6 +54,7 @@ async def configure(
         "files_per_member": files_per_member,
         "files_per_group": files_per_group,
         "signature": signature,
+        "publish_files": publish_files,
         "quiet": f"{quiet_from}-{quiet_to}" if quiet_from and quiet_to else None,
         "welcome": welcome.replace("\r\n", "\n"),
         "welcome_minutes": welcome_minutes,

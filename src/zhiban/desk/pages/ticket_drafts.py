@@ -10,12 +10,13 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
 from zhiban.conversations.access import access_conversation_to_answer
-from zhiban.conversations.group_policy import GroupPolicy
+from zhiban.conversations.group_policy import GroupPolicy, PublishFiles
 from zhiban.conversations.groups import chat_of
 from zhiban.conversations.models import Priority
+from zhiban.conversations.published_files import FileToPublish
 from zhiban.conversations.queries import ThreadHead, agent_names
 from zhiban.conversations.spoken import spoken, spoken_before
-from zhiban.desk.labels import PRIORITY_LABELS
+from zhiban.desk.labels import GROUP_PUBLISHES, PRIORITY_LABELS
 from zhiban.desk.page import LARGEST_ID, FormPage, known
 from zhiban.desk.request import DeskSettings
 from zhiban.desk.ticket_form import TicketForm, number_of
@@ -27,8 +28,8 @@ from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.text import clean
 from zhiban.people.auth import CurrentAgent
 from zhiban.people.permissions import Permission
-from zhiban.tickets import confirming, drafts, filing, service
-from zhiban.tickets.chat_words import covered_words
+from zhiban.tickets import confirming, drafts, filing, publishing, service
+from zhiban.tickets.chat_words import covered_words, published_words
 from zhiban.tickets.confirming import Confirmation, TicketRequester
 from zhiban.tickets.drafts import DESK_LIFE, Requester, TicketDraft, Wish
 from zhiban.tickets.freezing import LOOKED_AT, freeze, may_pick, still_there, unusable
@@ -55,6 +56,7 @@ class DraftLine:
     text: str
     quoted: str
     sent_at: datetime
+    files: tuple[FileToPublish, ...] = ()  # that everybody may see, if somebody wants so
 
 
 class DraftPage(FormPage):
@@ -104,6 +106,9 @@ class DraftPage(FormPage):
         lines = await still_there(tx, head.id, wish.lines)
         repository = await access_repository(tx, wish.repository_id) if wish.repository_id is not None else None
         signature = filing.signature_for(repository, await signature_of(tx, head))
+        publishes = await publishes_of(tx, self.request, head)
+        offered = await publishing.offers(tx, head.id, lines, publishes)
+        chosen = [one for one in offered if one.attachment_id in wish.publish]
         called = speaker_names(lines, signature, self.texts)
         about = "\n".join((wish.title, *(line.text for line in lines)))
         names = await ticket_names(tx)
@@ -116,9 +121,13 @@ class DraftPage(FormPage):
                     hidden(line.text, self.texts),
                     hidden(line.quoted, self.texts),
                     line.sent_at,
+                    tuple(one for one in offered if one.message_id == line.message_id),
                 )
                 for line in lines
             ],
+            "published": {one.attachment_id for one in chosen},
+            "publishing_words": published_words(chosen, repository, self.texts) if repository and chosen else "",
+            "files_named": await self._why_named(tx, head, lines, publishes),
             "lost": len(wish.lines) - len(lines),
             "covered": covered_words(lines, self.texts),
             "repository": repository,
@@ -129,6 +138,25 @@ class DraftPage(FormPage):
             "tickets": [one for one in await tickets_about(tx, self.access, head.id) if not one.over],
             "due_date": wish.due_at.astimezone(self.texts.zone).date() if wish.due_at else "",
         }
+
+    async def _why_named(
+        self, tx: Transaction, head: ThreadHead, lines: Sequence[FrozenLine], publishes: PublishFiles
+    ) -> str:
+        """Why pictures and files of these messages are only named, where there are some that might be published."""
+        if publishes == "all" or not await publishing.offers(tx, head.id, lines, "all"):
+            return ""
+        settings: DeskSettings = self.request.app.state.desk
+        if not settings.surveys.usable:
+            return self.texts("图片和文件只写名称：这里还没有设公网地址（ZHIBAN_URL），没法公开。")
+        return self.texts("这个群设的是：{what}。", what=self.texts(GROUP_PUBLISHES[publishes]))
+
+
+async def publishes_of(tx: Transaction, request: Request, head: ThreadHead) -> PublishFiles:
+    """What everybody may see of its files: as the group chose; of a chat of two, what a colleague picks."""
+    settings: DeskSettings = request.app.state.desk
+    if not settings.surveys.usable:
+        return "never"
+    return (await chat_of(tx, head.id)).policy.publish_files if head.kind == "group" else "all"
 
 
 async def signature_of(tx: Transaction, head: ThreadHead) -> str:
@@ -180,12 +208,21 @@ async def _begin(tx: Transaction, page: DraftPage, head: ThreadHead, form: Ticke
         return before, False
     lines = await freeze(tx, head.id, said, page.texts)
     linked = [row for row in await repositories_of(tx, head.id) if not row.archived] if group else []
+    publish: tuple[int, ...] = ()
+    if linked:
+        offered = await publishing.offers(tx, head.id, lines, await publishes_of(tx, page.request, head))
+        publish = tuple(one.attachment_id for one in offered)
     key = f"desk-{page.agent.id}-{head.id}-{form.last('key')[:64] or page.now.timestamp()}"
     draft = await drafts.begin(
         tx,
         head.id,
         Requester(None, page.agent.name, agent_id=page.agent.id),
-        Wish(lines, extracted(lines, page.texts).title, repository_id=linked[0].id if linked else None),
+        Wish(
+            lines,
+            extracted(lines, page.texts).title,
+            repository_id=linked[0].id if linked else None,
+            publish=publish,
+        ),
         message_id=lines[-1].message_id,
         key=key,
         locale=page.texts.locale,
@@ -263,6 +300,7 @@ async def _save(tx: Transaction, page: DraftPage, form: TicketForm) -> None:
         labels=tuple(form.numbers("label")),
         repository_id=repository_id,
         due_at=form.day("due", page.texts),
+        publish=tuple(form.numbers("file")),
     )
     await drafts.revise(tx, draft, wish)
 
@@ -291,6 +329,7 @@ async def _act(tx: Transaction, page: DraftPage, form: TicketForm) -> str:
         page.texts if draft.requester.agent_id is not None else Texts(draft.locale),
         page.actor,
         page.now,
+        await publishes_of(tx, page.request, head),
     )
     match what:
         case "open":

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from zhiban.conversations.access import access_conversation, access_conversation_to_answer
 from zhiban.conversations.models import Priority
+from zhiban.conversations.published_files import PublishedFile, published_for, withdraw_file
 from zhiban.conversations.spoken import spoken_before
 from zhiban.conversations.transcript_words import KIND_LABELS
 from zhiban.desk.labels import PRIORITY_LABELS
@@ -17,6 +18,7 @@ from zhiban.desk.page import LARGEST_ID, FormPage, known
 from zhiban.desk.ticket_csv import MOST_EXPORTED, export_tickets
 from zhiban.desk.ticket_form import TicketForm, number_of
 from zhiban.desk.ticket_view import (
+    PUBLISH_WORDS,
     STATE_TONES,
     STATE_WORDS,
     UNUSABLE_WORDS,
@@ -31,7 +33,7 @@ from zhiban.kit.errors import Conflict, NotFound, ZhibanError
 from zhiban.notifications.service import read_about_ticket
 from zhiban.people.auth import CurrentAgent
 from zhiban.people.permissions import Permission
-from zhiban.tickets import filing, involving, service
+from zhiban.tickets import file_links, filing, involving, service
 from zhiban.tickets.freezing import may_pick, unusable
 from zhiban.tickets.masking import partly
 from zhiban.tickets.models import UNFINISHED, Audience, NewTicket, Ticket, TicketState
@@ -155,9 +157,16 @@ class TicketPage(FormPage):
             "watchers": [(id_, names.agents[id_]) for id_ in watching if id_ in names.agents],
             "origin": ticket.conversation_id,
             "watched": self.agent.id in watching,
+            "files": await self._files(tx, ticket),
             "repository": names.repositories.get(ticket.repository_id or 0),
             "due_date": ticket.due_at.astimezone(self.texts.zone).date() if ticket.due_at else "",
         }
+
+    async def _files(self, tx: Transaction, ticket: Ticket) -> list[tuple[PublishedFile, str]]:
+        """What was to be published of it, each with how it stands."""
+        seen = {one.message_id for one in await readable_messages(tx, self.access, ticket.id)}
+        files = [one for one in await published_for(tx, ticket.id) if one.message_id in seen]
+        return [(one, self.texts(PUBLISH_WORDS[one.state])) for one in files]
 
 
 @router.get(HERE)
@@ -297,6 +306,9 @@ async def _change(tx: Transaction, page: TicketPage, ticket: Ticket, form: Ticke
     if "labels" in form:
         await service.set_labels(tx, id_, form.numbers("label"), by=by, now=now)
     await _involve(tx, page, ticket, form)
+    if (file_id := form.number("withdraw")) is not None:
+        gone = await withdraw_file(tx, id_, file_id, by=by, now=now)
+        await file_links.write_without(tx, gone, key=f"file-{file_id}-{now.timestamp()}", now=now)
     if "repository" in form and (repository_id := form.number("repository")) is not None:
         await filing.move_to(tx, id_, repository_id, texts=page.texts, by=by, now=now)
     if "comment" in form:
