@@ -91,20 +91,22 @@ class TicketRemindersChanged(Event):
 
 
 class FilePublished(Event):
-    """Everybody who has its address may read a file of a message: it stands at the issue of a ticket."""
+    """Everybody who has its address may read a file of a message: at a ticket's issue, or in the comment of a call."""
 
     file_id: int
-    ticket_id: int
     message_id: int
     attachment_id: int
+    ticket_id: int | None = None
+    call_id: int | None = None
 
 
 class FileWithdrawn(Event):
-    """Nobody may read a file any more that was published for a ticket, or was about to be."""
+    """Nobody may read a file any more that was published, or was about to be."""
 
     file_id: int
-    ticket_id: int
     message_id: int
+    ticket_id: int | None = None
+    call_id: int | None = None
 
 
 class TicketUndone(Event):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.kit.test_pictures import SECRET, drawn, exif, saved
+from tests.tickets.cards import CardChat
 from tests.tickets.chat import START, Chat, group_chat
 from tests.tickets.stand import TrackerStand, tracker_stand
 from tests.tickets.test_neutralising import PARSER, flat
 from zhiban.conversations import groups
+from zhiban.conversations import retention as conversation_retention
 from zhiban.conversations.attachments import attachments_of
 from zhiban.conversations.group_policy import Consent
 from zhiban.conversations.published_files import public_copy, read_token
@@ -348,3 +350,86 @@ async def test_what_everybody_reads_is_no_file_that_nobody_names(place: Publishi
         files = await attachments_of(tx, [id_ for (id_,) in await tx.rows("select message_id from published_file")])
     ((source,),) = files.values()
     assert found[0][0] != source.sha256
+
+
+# ------------------------------------------------------------------------------------- comments by quoting a message
+
+
+@pytest.fixture
+async def cards(place: Publishing) -> CardChat:
+    return CardChat(place.chat, place.stand)
+
+
+async def commented(place: Publishing) -> None:
+    rows = await place.chat.rows(
+        "delete from jobs.procrastinate_jobs where task_name = 'publish_files_of_comment' "
+        "returning (args ->> 'call_id')::bigint"
+    )
+    for (call_id,) in rows:
+        await place.jobs.publish_with_comment(place.chat.workspace_id, call_id)
+    await place.stand.work()
+
+
+async def shows_to(place: Publishing, card: str, text: str = "") -> str:
+    id_ = await place.chat.says("lu", text, kind=Kind.IMAGE, media=(Media("r", Kind.IMAGE),), reply_to=card)
+    await place.come(PHOTO)
+    assert await place.chat.turn() == []
+    await commented(place)
+    return id_
+
+
+async def test_a_picture_that_quotes_a_card_becomes_a_comment_and_goes_with_its_message(
+    place: Publishing, cards: CardChat
+) -> None:
+    await place.chat.behaves(publish_files="pictures")
+    id_ = await shows_to(place, await cards.card(), "关闭")
+    (body,) = cards.said()
+    (address,) = links(body)
+    assert "关闭" in body  # words beside a picture are words
+    assert body.endswith("*via 群聊 · 陆知行*")
+    assert SECRET not in await place.read(address)
+    await place.chat.recalls(id_)
+    await place.stand.work()
+    assert cards.said() == []
+    with pytest.raises(Gone):
+        await place.read(address)
+
+
+async def test_where_nothing_is_published_a_picture_is_named_beside_words_and_else_not_written(
+    place: Publishing, cards: CardChat
+) -> None:
+    card = await cards.card()
+    await shows_to(place, card)
+    assert cards.said() == []
+    await shows_to(place, card, "我这边的截图")
+    (body,) = cards.said()
+    assert links(body) == []
+    assert "我这边的截图" in body
+    assert "图片" in body
+
+
+async def test_what_comes_too_late_for_its_comment_is_not_published(place: Publishing, cards: CardChat) -> None:
+    await place.chat.behaves(publish_files="pictures")
+    card = await cards.card()
+    await place.chat.says("lu", "看", kind=Kind.IMAGE, media=(Media("r", Kind.IMAGE),), reply_to=card)
+    await place.chat.turn()
+    place.chat.clock.advance(timedelta(minutes=2))
+    await place.stand.work()
+    (body,) = cards.said()
+    assert links(body) == []
+    await place.come(PHOTO)
+    await commented(place)
+    assert await place.chat.rows("select state from published_file") == [("withdrawn",)]
+
+
+async def test_what_a_comment_shows_goes_with_its_message(place: Publishing, cards: CardChat) -> None:
+    await place.chat.behaves(publish_files="pictures")
+    await shows_to(place, await cards.card())
+    (address,) = links(cards.said()[0])
+    chat, later = place.chat, place.chat.clock.now() + timedelta(days=2)
+    epoch = datetime.fromtimestamp(0, UTC)
+    async with chat.database.transaction(chat.workspace_id) as tx:
+        await tx.run("update conversation set status = 'resolved', resolved_at = %(at)s", at=chat.clock.now())
+        await conversation_retention.forget_messages(tx, before=later, after=(epoch, 0), run_began=later, now=later)
+    with pytest.raises(Gone):
+        await place.read(address)

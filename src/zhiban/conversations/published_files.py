@@ -1,7 +1,7 @@
 """Files of messages that everybody may read who has their address: cleaned copies, for as long as a ticket needs them.
 
-Each is published for one ticket under an address of its own, so that taking it back for one takes nothing from another.
-Without the whole address nobody finds a file, and nobody learns that there is one.
+Each is published for one ticket, or for one comment on an issue, under an address of its own, so that taking it back
+for one takes nothing from another. Without the whole address nobody finds a file, and nobody learns that there is one.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ PublishedKind = Literal["picture", "file"]
 PublishState = Literal["waiting", "published", "refused", "withdrawn"]
 
 _COLUMNS = (
-    "id, ticket_id, conversation_id, message_id, attachment_id, contact_id, kind, name, state, secret, address, "
-    "sha256, content_type, size, problem, created_at, actor_kind, actor_id, actor_ref"
+    "id, ticket_id, call_id, conversation_id, message_id, attachment_id, contact_id, kind, name, state, secret, "
+    "address, sha256, content_type, size, problem, created_at, actor_kind, actor_id, actor_ref"
 )
 
 # What was taken back or refused may be published again, under another address.
 _WANT = """
-insert into published_file (workspace_id, ticket_id, conversation_id, message_id, attachment_id, contact_id, kind, name,
-  secret, actor_kind, actor_id, actor_ref, created_at)
-values (%(workspace)s, %(ticket)s, %(conversation)s, %(message)s, %(attachment)s, %(contact)s, %(kind)s, %(name)s,
-  %(secret)s, %(actor_kind)s, %(actor_id)s, %(actor_ref)s, %(now)s)
+insert into published_file (workspace_id, ticket_id, call_id, conversation_id, message_id, attachment_id, contact_id,
+  kind, name, secret, actor_kind, actor_id, actor_ref, created_at)
+values (%(workspace)s, %(ticket)s, %(call)s, %(conversation)s, %(message)s, %(attachment)s, %(contact)s, %(kind)s,
+  %(name)s, %(secret)s, %(actor_kind)s, %(actor_id)s, %(actor_ref)s, %(now)s)
 on conflict (workspace_id, ticket_id, attachment_id) do update
 set state = 'waiting', secret = excluded.secret, address = '', problem = '',
   actor_kind = excluded.actor_kind, actor_id = excluded.actor_id, actor_ref = excluded.actor_ref,
@@ -50,10 +50,14 @@ where state in ('waiting', 'published') and {{which}} returning {_COLUMNS}"""
 
 @frozen_dataclass
 class PublishedFile:
-    """A file of a message that is published for a ticket, or was to be. `problem` is an English sentence."""
+    """A file of a message that is published, or was to be: for a ticket, or for the comment that a call writes.
+
+    `problem` is an English sentence.
+    """
 
     id: int
-    ticket_id: int
+    ticket_id: int | None
+    call_id: int | None
     conversation_id: int
     message_id: int
     attachment_id: int
@@ -99,14 +103,23 @@ class PublicCopy:
     name: str
 
 
-async def want(tx: Transaction, ticket_id: int, files: Sequence[FileToPublish], *, by: Actor, now: datetime) -> int:
-    """Let these be published for a ticket; those that are, or are about to be, stay as they are. Returns how many are
-    new."""
+async def want(
+    tx: Transaction,
+    files: Sequence[FileToPublish],
+    *,
+    ticket_id: int | None = None,
+    call_id: int | None = None,
+    by: Actor,
+    now: datetime,
+) -> int:
+    """Let these be published for a ticket, or for the comment of a call; those that are for the ticket, or are about to
+    be, stay as they are. Returns how many are new."""
     found = [
         await tx.value(
             _WANT,
             workspace=tx.workspace_id,
             ticket=ticket_id,
+            call=call_id,
             conversation=one.conversation_id,
             message=one.message_id,
             attachment=one.attachment_id,
@@ -129,12 +142,14 @@ async def published_for(tx: Transaction, ticket_id: int) -> list[PublishedFile]:
     return await _files(tx, "ticket_id = %(ticket)s order by message_id, attachment_id", ticket=ticket_id)
 
 
-async def waiting_tickets(tx: Transaction, *, before: datetime) -> list[int]:
-    """The tickets whose files have waited since before then."""
-    return await tx.values(
-        "select distinct ticket_id from published_file where state = 'waiting' and created_at < %(before)s",
-        before=before,
-    )
+async def published_with(tx: Transaction, call_id: int) -> list[PublishedFile]:
+    """The same for the comment of a call."""
+    return await _files(tx, "call_id = %(call)s order by attachment_id", call=call_id)
+
+
+async def waiting(tx: Transaction, *, before: datetime) -> list[PublishedFile]:
+    """Those that have waited since before then."""
+    return await _files(tx, "state = 'waiting' and created_at < %(before)s order by id", before=before)
 
 
 async def publish(tx: Transaction, file: PublishedFile, copy: PublicCopy, *, url: str, now: datetime) -> bool:
@@ -158,6 +173,7 @@ async def publish(tx: Transaction, file: PublishedFile, copy: PublicCopy, *, url
             at=now,
             file_id=file.id,
             ticket_id=file.ticket_id,
+            call_id=file.call_id,
             message_id=file.message_id,
             attachment_id=file.attachment_id,
         )
@@ -196,6 +212,11 @@ async def withdraw_tickets(
     return await _withdraw(tx, "ticket_id = any(%(ids)s::bigint[])", ids=list(ticket_ids), by=by, now=now)
 
 
+async def withdraw_comment(tx: Transaction, call_id: int, *, by: Actor, now: datetime) -> list[PublishedFile]:
+    """Nobody reads what was to stand in the comment of this call."""
+    return await _withdraw(tx, "call_id = %(id)s", id=call_id, by=by, now=now)
+
+
 async def withdraw_file(
     tx: Transaction, ticket_id: int, file_id: int, *, by: Actor, now: datetime
 ) -> list[PublishedFile]:
@@ -206,7 +227,14 @@ async def withdraw_file(
 async def _withdraw(tx: Transaction, which: str, *, by: Actor, now: datetime, **params: object) -> list[PublishedFile]:
     rows = await tx.objects(PublishedFile, _WITHDRAW.format(which=which), now=now, **params)
     for one in rows:
-        fact = FileWithdrawn(actor=by, at=now, file_id=one.id, ticket_id=one.ticket_id, message_id=one.message_id)
+        fact = FileWithdrawn(
+            actor=by,
+            at=now,
+            file_id=one.id,
+            ticket_id=one.ticket_id,
+            call_id=one.call_id,
+            message_id=one.message_id,
+        )
         await event_log.append(tx, fact)
     return rows
 

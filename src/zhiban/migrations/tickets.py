@@ -90,10 +90,11 @@ create table ticket_watcher (
   constraint fk_ticket_watcher_ticket_id foreign key (workspace_id, ticket_id) references ticket on delete cascade,
   constraint fk_ticket_watcher_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
 
--- Files that everybody may read who has the address, which ends with the secret. `contact_id` showed it; `sha256` is
--- the copy that is read, null once it was taken back; the actor wanted it.
+-- Files that everybody may read who has the address, which ends with the secret: of a ticket, or of a comment on an
+-- issue, named by its call. `contact_id` showed it; `sha256` is the copy that is read, null once it was taken back; the
+-- actor wanted it.
 create table published_file (
-  workspace_id bigint not null, id bigint generated always as identity, ticket_id bigint not null,
+  workspace_id bigint not null, id bigint generated always as identity, ticket_id bigint, call_id bigint,
   conversation_id bigint not null, message_id bigint not null, attachment_id bigint not null, contact_id bigint,
   kind text not null, name text not null default '', state text not null default 'waiting', secret text not null,
   address text not null default '', sha256 text, content_type text, size bigint, problem text not null default '',
@@ -102,8 +103,10 @@ create table published_file (
   constraint pk_published_file primary key (workspace_id, id),
   constraint uq_published_file_attachment unique (workspace_id, ticket_id, attachment_id),
   constraint fk_published_file_ticket_id foreign key (workspace_id, ticket_id) references ticket on delete cascade,
+  constraint ck_published_file_owner check ((ticket_id is null) <> (call_id is null)),
   constraint ck_published_file_kind check (kind in ('picture', 'file')),
   constraint ck_published_file_state check (state in ('waiting', 'published', 'refused', 'withdrawn')));
+create index ix_published_file_call_id on published_file (workspace_id, call_id) where call_id is not null;
 create index ix_published_file_message_id on published_file (workspace_id, message_id);
 create index ix_published_file_contact_id on published_file (workspace_id, contact_id) where contact_id is not null;
 create index ix_published_file_sha256 on published_file (workspace_id, sha256) where sha256 is not null;

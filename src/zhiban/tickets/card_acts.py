@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from zhiban.conversations.group_policy import Consent, GroupPolicy
+from zhiban.conversations.attachments import attachments_of
+from zhiban.conversations.group_policy import Consent, GroupPolicy, PublishFiles
 from zhiban.conversations.participants import Participant, participant
+from zhiban.conversations.published_files import FileToPublish
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage
+from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
 from zhiban.ports import IssueChange
-from zhiban.tickets import card_replies, logins, mirroring
+from zhiban.tickets import card_replies, logins, mirroring, publishing
 from zhiban.tickets.card_replies import Replier
 from zhiban.tickets.card_telling import ANSWER_CARD, SLOW_AFTER
 from zhiban.tickets.card_words import (
@@ -36,6 +39,8 @@ from zhiban.tickets.card_words import (
 )
 from zhiban.tickets.cards import IssueCard
 from zhiban.tickets.filing import requester_named, signature_for
+from zhiban.tickets.freezing import frozen_files
+from zhiban.tickets.frozen import frozen_words
 from zhiban.tickets.issues import IssueRow, access_comment, access_issue, label_called
 from zhiban.tickets.naming import reference
 from zhiban.tickets.neutralising import neutral_line
@@ -67,11 +72,14 @@ class _Declined(Exception):
 class CardActs:
     """What members do by quoting, in the transaction of a turn."""
 
-    def __init__(self, tx: Transaction, snapshot: ConversationSnapshot, texts: Texts, *, now: datetime) -> None:
+    def __init__(
+        self, tx: Transaction, snapshot: ConversationSnapshot, texts: Texts, *, now: datetime, publishes: PublishFiles
+    ) -> None:
         self._tx = tx
         self._snapshot = snapshot
         self._texts = texts
         self._now = now
+        self._publishes = publishes
 
     async def act(self, quoted: QuotedCard) -> str:
         """What is answered at once: why not. What is done is answered when the tracker has it."""
@@ -81,7 +89,13 @@ class CardActs:
             issue, said = await self._meant(quoted.card, said)
         except _Declined as error:
             return await self._decline(replier, quoted.card.issue_ids[0], "comment", str(error))
+        offered: list[FileToPublish] = []
         word = parse_card_word(said) if len(message.text) <= LONGEST else None
+        if message.kind != "text":  # with words or without, it is shown, and never meant as a command
+            offered = await publishing.offers(self._tx, self._snapshot.id, [message.id], self._publishes)
+            if not offered and not said.strip():
+                return ""
+            word = SayAtIssue(await self._shown(message, said)) if len(message.text) <= LONGEST else None
         verb: Verb = (verb_of(word) if word is not None else None) or "comment"
         try:
             repository = await self._allowed(issue, verb, message)
@@ -97,12 +111,23 @@ class CardActs:
             verb=verb,
             what=what,
             login_id=await self._login(repository, message),
+            not_before=self._now + publishing.PATIENCE if offered else None,
             now=self._now,
         )
         if reply_id is None:
             return ""
-        await enqueue(self._tx, ANSWER_CARD.of(reply_id=reply_id, late=1, at=self._now + SLOW_AFTER))
+        reply = await card_replies.read_reply(self._tx, reply_id)
+        if offered and reply is not None and reply.call_id is not None:
+            by = Actor("contact", replier.contact_id)
+            await publishing.begin_comment(self._tx, reply.call_id, offered, by=by, now=self._now)
+        late = SLOW_AFTER + (publishing.PATIENCE if offered else timedelta())
+        await enqueue(self._tx, ANSWER_CARD.of(reply_id=reply_id, late=1, at=self._now + late))
         return ""
+
+    async def _shown(self, message: PendingMessage, said: str) -> str:
+        """A picture or a file with its size, and the words that came with it."""
+        files = await attachments_of(self._tx, [message.id])
+        return frozen_words(message.kind, said, message.content, frozen_files(files.get(message.id, [])), self._texts)
 
     # ------------------------------------------------------------------------------------------------- who may what
 

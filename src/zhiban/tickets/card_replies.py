@@ -117,9 +117,10 @@ async def write(
     verb: Verb,
     what: TrackerWrite,
     login_id: int | None = None,
+    not_before: datetime | None = None,
     now: datetime,
 ) -> int | None:
-    """Let this be written at the issue, under the member's own account where there is one.
+    """Let this be written at the issue, under the member's own account where there is one, and not before some time.
 
     Returns the reply, None where this message is known.
     """
@@ -133,12 +134,19 @@ async def write(
         client_key=f"card-{replier.message_id}",
         by=Actor("contact", replier.contact_id),
         now=now,
+        not_before=not_before,
     )
     return await keep(tx, replier, issue_id, verb, call_id=call_id, now=now)
 
 
 async def read_reply(tx: Transaction, reply_id: int) -> CardReply | None:
     return await tx.object(CardReply, f"select {_COLUMNS} from card_reply r where r.id = %(id)s", id=reply_id)
+
+
+async def written_in(tx: Transaction, call_id: int) -> Locale:
+    """The language of whoever asked for this call."""
+    found = await tx.value("select locale from card_reply where call_id = %(id)s", id=call_id)
+    return found or "zh"
 
 
 async def written_since(tx: Transaction, conversation_id: int, contact_id: int | None, *, since: datetime) -> int:

@@ -106,7 +106,9 @@ class ChatActs:
         if isinstance(talk, QuotedCard):
             # A little picture is of no language: it is answered as most of the group is.
             texts = texts if any(map(str.isalpha, talk.message.text)) else Texts("zh")
-            return Reply(await CardActs(self._tx, self._snapshot, texts, now=self._now).act(talk))
+            return Reply(
+                await CardActs(self._tx, self._snapshot, texts, now=self._now, publishes=self._publishes).act(talk)
+            )
         if isinstance(talk, AskedLogin):
             return Reply(await self._login(talk, texts))
         if isinstance(talk, AskedBinding):
@@ -314,7 +316,9 @@ class ChatActs:
     async def _offered(self, wish: Wish) -> list[FileToPublish]:
         if wish.repository_id is None:
             return []
-        return await publishing.offers(self._tx, self._snapshot.id, wish.lines, self._publishes)
+        return await publishing.offers(
+            self._tx, self._snapshot.id, [line.message_id for line in wish.lines], self._publishes
+        )
 
     async def _published(self, wish: Wish, without: ChooseFiles | None) -> tuple[int, ...]:
         """What of it is published unless somebody says otherwise."""

@@ -28,6 +28,7 @@ from zhiban.tickets.typed_names import names_us_by_hand
 from zhiban.tickets.windows import ChosenMessages, WindowQuestion, choose
 
 UNDO_LIFE = timedelta(minutes=10)
+SHOWN = ("image", "file")  # what may be shown at an issue by quoting a message about it
 _HAN = re.compile(r"[\u3400-\u9fff]")
 
 
@@ -83,10 +84,13 @@ async def ticket_talk(tx: Transaction, snapshot: ConversationSnapshot, *, now: d
     quiet = snapshot.group is not None and snapshot.group.policy.is_quiet(now)
     quoted = await _quoted_cards(tx, snapshot)
     for message in snapshot.pending:
+        card = quoted.get(message.reply_to_id or 0)
+        if message.kind in SHOWN and card is not None and _is_about(message, parse_word(message.text)):
+            found.append(QuotedCard(message, await _meant(tx, snapshot, message, card)))
+            continue
         if message.kind != "text" or message.choice is not None or _sender(snapshot, message) is None:
             continue
         word = parse_word(message.text)
-        card = quoted.get(message.reply_to_id or 0)
         if card is not None and _is_about(message, word):
             found.append(QuotedCard(message, await _meant(tx, snapshot, message, card)))
             continue

@@ -101,7 +101,9 @@ async def file_draft(tx: Transaction, said: Confirmation) -> tuple[Ticket, Repos
 async def _published_by(tx: Transaction, said: Confirmation, ticket: Ticket) -> datetime | None:
     """Let the files be published that were shown with the draft. Returns how long what is written waits for them."""
     draft = said.draft
-    offered = await publishing.offers(tx, draft.conversation_id, said.lines, said.publishes)
+    offered = await publishing.offers(
+        tx, draft.conversation_id, [line.message_id for line in said.lines], said.publishes
+    )
     wanted = [one for one in offered if one.attachment_id in draft.wish.publish]
     if not await publishing.begin(tx, ticket.id, wanted, by=said.by, now=said.now):
         return None

@@ -7,9 +7,15 @@ from datetime import datetime
 
 from zhiban.conversations.published_files import PublishedFile
 from zhiban.kit.db import Transaction
-from zhiban.kit.i18n import Texts
+from zhiban.kit.i18n import Locale, Texts
 from zhiban.tickets import confirming, drafts, filing
+from zhiban.tickets.rendering import file_links
 from zhiban.tickets.service import lock_ticket, tell
+
+
+def links_of(files: Sequence[PublishedFile], locale: Locale) -> str:
+    """What of these everybody may read, as links in a comment; empty where nothing is."""
+    return file_links(files, Texts(locale))
 
 
 async def write_again(tx: Transaction, ticket_id: int, messages: Set[int], *, key: str, now: datetime) -> None:
@@ -22,7 +28,8 @@ async def write_again(tx: Transaction, ticket_id: int, messages: Set[int], *, ke
 
 
 async def write_without(tx: Transaction, gone: Sequence[PublishedFile], *, key: str, now: datetime) -> None:
-    """These files are read by nobody any more: no issue links with them."""
-    for ticket_id in sorted({one.ticket_id for one in gone}):
+    """Nobody reads these files any more: no ticket's issue links with them. Comments that members wrote by quoting stay
+    as they are, as their words do."""
+    for ticket_id in sorted({one.ticket_id for one in gone if one.ticket_id is not None}):
         messages = {one.message_id for one in gone if one.ticket_id == ticket_id}
         await write_again(tx, ticket_id, messages, key=key, now=now)

@@ -87,7 +87,7 @@ async def freeze(
             one.name or (texts("值班助手") if one.contact_id is None else ""),
             one.nickname,
             one.sent_at,
-            frozen_words(one.kind, one.words, one.content, _files(files.get(one.id, [])), texts),
+            frozen_words(one.kind, one.words, one.content, frozen_files(files.get(one.id, [])), texts),
             _called(quoted.get(one.reply_to_id or 0)),
             _quoted(quoted.get(one.reply_to_id or 0), quoted_files, texts),
             one.recalled,
@@ -147,11 +147,12 @@ def _called(message: SpokenMessage | None) -> str:
 def _quoted(message: SpokenMessage | None, files: dict[int, list[Attachment]], texts: Texts) -> str:
     if message is None:
         return ""
-    words = frozen_words(message.kind, message.words, message.content, _files(files.get(message.id, [])), texts)
+    words = frozen_words(message.kind, message.words, message.content, frozen_files(files.get(message.id, [])), texts)
     return whole_secrets(words, QUOTED)
 
 
-def _files(files: Sequence[Attachment]) -> list[FrozenFile]:
+def frozen_files(files: Sequence[Attachment]) -> list[FrozenFile]:
+    """What is kept of the files of a message: what they are called, how large they are, how long they last."""
     return [
         FrozenFile(one.filename, one.size, round(one.seconds) if one.seconds else None, one.state != "failed")
         for one in files

@@ -19,9 +19,9 @@ from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.jobs import Job, enqueue
 from zhiban.kit.pictures import FORMATS
-from zhiban.tickets.frozen import FrozenLine
 
 PUBLISH_FILES = Job("publish_files", queue="slow", attempts=5)
+PUBLISH_WITH_COMMENT = Job("publish_files_of_comment", queue="slow", attempts=5)
 PATIENCE = timedelta(seconds=60)  # for which an issue waits for its pictures
 
 LARGEST_PICTURE = 20 << 20  # bytes, as it was sent
@@ -55,12 +55,15 @@ def kind_of(attachment: Attachment) -> PublishedKind | None:
 
 
 async def offers(
-    tx: Transaction, conversation_id: int, lines: Sequence[FrozenLine], publishes: PublishFiles
+    tx: Transaction, conversation_id: int, messages: Sequence[int], publishes: PublishFiles
 ) -> list[FileToPublish]:
-    """The files of these messages that may be published, in order, as many as one ticket may have."""
+    """The files of these messages that may be published, in order, as many as one ticket may have.
+
+    Nothing of what was recalled, or of who does not want to be quoted.
+    """
     if publishes == "never":
         return []
-    said = await spoken(tx, conversation_id, [line.message_id for line in lines])
+    said = await spoken(tx, conversation_id, messages)
     files = await files_of(tx, [one for one in said if one.quotable])
     found: list[FileToPublish] = []
     size = 0
@@ -80,10 +83,18 @@ async def begin(
     tx: Transaction, ticket_id: int, wanted: Collection[FileToPublish], *, by: Actor, now: datetime
 ) -> bool:
     """Let these be prepared for the ticket's issue. False where there is nothing to wait for."""
-    if not await published_files.want(tx, ticket_id, list(wanted), by=by, now=now):
+    if not await published_files.want(tx, list(wanted), ticket_id=ticket_id, by=by, now=now):
         return False
     await enqueue(tx, PUBLISH_FILES.of(key=str(ticket_id), ticket_id=ticket_id))
     return True
+
+
+async def begin_comment(
+    tx: Transaction, call_id: int, wanted: Collection[FileToPublish], *, by: Actor, now: datetime
+) -> None:
+    """Let these be prepared for the comment that a call writes."""
+    await published_files.want(tx, list(wanted), call_id=call_id, by=by, now=now)
+    await enqueue(tx, PUBLISH_WITH_COMMENT.of(key=str(call_id), call_id=call_id))
 
 
 async def published_by_message(tx: Transaction, ticket_id: int) -> dict[int, list[PublishedFile]]:

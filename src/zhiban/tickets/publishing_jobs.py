@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 
 from zhiban.conversations import published_files
 from zhiban.conversations.attachments import Attachment, attachments_of
 from zhiban.conversations.published_files import PublicCopy, PublishedFile
+from zhiban.events import SYSTEM
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.failures import only_logged
@@ -16,9 +18,15 @@ from zhiban.kit.file_types import HEAD
 from zhiban.kit.i18n import mark
 from zhiban.kit.jobs import Job, Task, enqueue
 from zhiban.kit.pictures import NotCleanable, cleaned
-from zhiban.tickets import file_links
-from zhiban.tickets.publishing import LARGEST_FILE, LARGEST_PICTURE, PUBLISH_FILES, kind_of
-from zhiban.tickets.tracker_outbox import let_go
+from zhiban.tickets import card_replies, file_links
+from zhiban.tickets.publishing import (
+    LARGEST_FILE,
+    LARGEST_PICTURE,
+    PUBLISH_FILES,
+    PUBLISH_WITH_COMMENT,
+    kind_of,
+)
+from zhiban.tickets.tracker_outbox import add_to_comment, let_go
 
 log = logging.getLogger(__name__)
 
@@ -43,22 +51,18 @@ class PublishingJobs:
         self._url = url
 
     def tasks(self) -> list[Task]:
-        return [Task(PUBLISH_FILES, self.publish_files), Task(PUBLISH_LEFT_OVER, self.publish_left_over)]
+        return [
+            Task(PUBLISH_FILES, self.publish_files),
+            Task(PUBLISH_WITH_COMMENT, self.publish_with_comment),
+            Task(PUBLISH_LEFT_OVER, self.publish_left_over),
+        ]
 
     async def publish_files(self, workspace_id: int, ticket_id: int) -> None:
         """Prepare what waits for a ticket's issue, and then let the issue be written with it."""
         async with self._database.transaction(workspace_id) as tx:
             everything = await published_files.published_for(tx, ticket_id)
-            waiting = [one for one in everything if one.state == "waiting"]
-            sources = await attachments_of(tx, [one.message_id for one in waiting])
-        unfetched = False
-        for file in waiting:
-            source = next((one for one in sources.get(file.message_id, ()) if one.id == file.attachment_id), None)
-            on_its_way = source is not None and source.state == "pending"
-            if on_its_way and file.created_at > self._clock.now() - UNFETCHED:
-                unfetched = True
-                continue
-            await self._publish(workspace_id, file, source)
+        waiting = [one for one in everything if one.state == "waiting"]
+        unfetched = await self._prepare(workspace_id, waiting)
         now = self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
             if unfetched:
@@ -68,6 +72,39 @@ class PublishingJobs:
                 messages = {one.message_id for one in waiting}
                 await file_links.write_again(tx, ticket_id, messages, key=f"files-{now.timestamp()}", now=now)
             await let_go(tx, ticket_id)
+
+    async def publish_with_comment(self, workspace_id: int, call_id: int) -> None:
+        """Prepare what waits for the comment that a call writes, and then let it be written with it.
+
+        What comes too late for the comment is not published.
+        """
+        async with self._database.transaction(workspace_id) as tx:
+            everything = await published_files.published_with(tx, call_id)
+        unfetched = await self._prepare(workspace_id, [one for one in everything if one.state == "waiting"])
+        now = self._clock.now()
+        async with self._database.transaction(workspace_id) as tx:
+            if unfetched:
+                at = now + LOOKED_AGAIN
+                await enqueue(tx, PUBLISH_WITH_COMMENT.of(key=str(call_id), call_id=call_id, at=at))
+                return
+            files = await published_files.published_with(tx, call_id)
+            links = file_links.links_of(files, await card_replies.written_in(tx, call_id))
+            if not await add_to_comment(tx, call_id, links):
+                await published_files.withdraw_comment(tx, call_id, by=SYSTEM, now=now)
+
+    async def _prepare(self, workspace_id: int, waiting: Sequence[PublishedFile]) -> bool:
+        """Publish these, or say why not. True where some have not come yet."""
+        async with self._database.transaction(workspace_id) as tx:
+            sources = await attachments_of(tx, [one.message_id for one in waiting])
+        unfetched = False
+        for file in waiting:
+            source = next((one for one in sources.get(file.message_id, ()) if one.id == file.attachment_id), None)
+            on_its_way = source is not None and source.state == "pending"
+            if on_its_way and file.created_at > self._clock.now() - UNFETCHED:
+                unfetched = True
+                continue
+            await self._publish(workspace_id, file, source)
+        return unfetched
 
     async def _publish(self, workspace_id: int, file: PublishedFile, source: Attachment | None) -> None:
         try:
@@ -105,5 +142,8 @@ class PublishingJobs:
             with only_logged(log, f"The files of workspace {workspace_id} are published later."):
                 async with self._database.transaction(workspace_id) as tx:
                     before = self._clock.now() - LEFT_OVER
-                    for ticket_id in await published_files.waiting_tickets(tx, before=before):
-                        await enqueue(tx, PUBLISH_FILES.of(key=str(ticket_id), ticket_id=ticket_id))
+                    for file in await published_files.waiting(tx, before=before):
+                        if file.ticket_id is not None:
+                            await enqueue(tx, PUBLISH_FILES.of(key=str(file.ticket_id), ticket_id=file.ticket_id))
+                        if file.call_id is not None:
+                            await enqueue(tx, PUBLISH_WITH_COMMENT.of(key=str(file.call_id), call_id=file.call_id))

@@ -71,6 +71,12 @@ _OVERWRITE_CALL = """
 update tracker_call set content = content || jsonb_build_object('body', %(body)s::text)
 where id = %(id)s and kind = 'comment' and state = 'queued'"""
 
+_ADD_TO_CALL = """
+update tracker_call set retry_at = null, content = content || jsonb_build_object('body',
+  (content ->> 'body') || %(more)s::text)
+where id = %(id)s and kind = 'comment' and state = 'queued' and tried_at is null and leased_by is null
+returning connection_id"""
+
 _JOINED = """
 select id, repository_id, number, content -> 'joined' as joined from tracker_call
 where ticket_id = %(ticket)s and kind = 'comment' and state <> 'refused' and content ? 'joined' order by id"""
@@ -253,6 +259,14 @@ async def withdraw_call(tx: Transaction, call_id: int, *, now: datetime) -> bool
 async def overwrite_comment(tx: Transaction, call_id: int, *, body: str) -> None:
     """Let attempts at this comment that are still to come write these words instead."""
     await tx.run(_OVERWRITE_CALL, id=call_id, body=body)
+
+
+async def add_to_comment(tx: Transaction, call_id: int, more: str) -> bool:
+    """Let this stand below a comment that nobody has tried to write, and let it go. False where it is too late."""
+    found = await tx.values(_ADD_TO_CALL, id=call_id, more=f"\n\n{more}" if more else "")
+    for connection_id in found:
+        tx.publish_after_commit(TRACKER_CALL_WAITING, connection_id)
+    return bool(found)
 
 
 async def joined_comments(tx: Transaction, ticket_id: int) -> list[JoinedComment]:

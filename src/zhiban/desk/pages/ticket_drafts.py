@@ -107,7 +107,7 @@ class DraftPage(FormPage):
         repository = await access_repository(tx, wish.repository_id) if wish.repository_id is not None else None
         signature = filing.signature_for(repository, await signature_of(tx, head))
         publishes = await publishes_of(tx, self.request, head)
-        offered = await publishing.offers(tx, head.id, lines, publishes)
+        offered = await publishing.offers(tx, head.id, [line.message_id for line in lines], publishes)
         chosen = [one for one in offered if one.attachment_id in wish.publish]
         called = speaker_names(lines, signature, self.texts)
         about = "\n".join((wish.title, *(line.text for line in lines)))
@@ -143,7 +143,7 @@ class DraftPage(FormPage):
         self, tx: Transaction, head: ThreadHead, lines: Sequence[FrozenLine], publishes: PublishFiles
     ) -> str:
         """Why pictures and files of these messages are only named, where there are some that might be published."""
-        if publishes == "all" or not await publishing.offers(tx, head.id, lines, "all"):
+        if publishes == "all" or not await publishing.offers(tx, head.id, [line.message_id for line in lines], "all"):
             return ""
         settings: DeskSettings = self.request.app.state.desk
         if not settings.surveys.usable:
@@ -210,7 +210,7 @@ async def _begin(tx: Transaction, page: DraftPage, head: ThreadHead, form: Ticke
     linked = [row for row in await repositories_of(tx, head.id) if not row.archived] if group else []
     publish: tuple[int, ...] = ()
     if linked:
-        offered = await publishing.offers(tx, head.id, lines, await publishes_of(tx, page.request, head))
+        offered = await publishing.offers(tx, head.id, ids, await publishes_of(tx, page.request, head))
         publish = tuple(one.attachment_id for one in offered)
     key = f"desk-{page.agent.id}-{head.id}-{form.last('key')[:64] or page.now.timestamp()}"
     draft = await drafts.begin(
