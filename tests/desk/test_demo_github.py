@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,9 @@ from zhiban import bootstrap
 from zhiban.channels import inboxes
 from zhiban.channels.service import connect
 from zhiban.container import App
+from zhiban.conversations import groups
+from zhiban.conversations.group_policy import GroupPolicy
+from zhiban.events import SYSTEM
 from zhiban.kit.clock import SystemClock
 from zhiban.knowledge import service as knowledge
 from zhiban.main import application
@@ -30,6 +34,7 @@ from zhiban.testing.demo_github import REPOSITORY, STOOD, DemoGitHub
 from zhiban.testing.github.pages import rendered
 from zhiban.testing.group_phone import MEMBERS, GroupPhone
 from zhiban.testing.phone import PhoneDemo
+from zhiban.testing.sample_picture import TAKEN
 from zhiban.testing.serving import served
 from zhiban.testing.webhook import SECRET, WebhookProgram
 from zhiban.testing.wecom import WeComSimulator
@@ -53,7 +58,7 @@ async def test_what_the_group_says_becomes_an_issue_that_is_closed_over_there(
     urls: DatabaseUrls, tmp_path: Path, visit: Visit
 ) -> None:
     keys, program = open_demo(tmp_path / "demo"), WebhookProgram()
-    app = App.build(settings_for(tmp_path, "http://127.0.0.1:9"), urls)
+    app = App.build(settings_for(tmp_path, "http://127.0.0.1:9", zhiban_url="http://demo.test"), urls)
     app.start_workers()
 
     def install(pages: FastAPI) -> None:
@@ -138,6 +143,26 @@ async def test_what_the_group_says_becomes_an_issue_that_is_closed_over_there(
             assert await violations(look) == []
             if PICTURES:
                 await look.screenshot(path=Path(PICTURES) / "group-quoting.png")
+            # Once the group publishes pictures, one that is sent in answer stands at the issue, and says nothing more.
+            async with app.database.transaction(workspace_id) as tx:
+                id_ = await tx.value("select id from conversation where kind = 'group'")
+                policy = GroupPolicy(publish_files="pictures")
+                await groups.configure(tx, id_, policy, by=SYSTEM, now=SystemClock().now())
+            await look.set_viewport_size({"width": 1280, "height": 800})
+            await look.locator(".wx").filter(has_text=place).last.locator("[data-quote]").click()
+            await look.locator("[data-show]").click()
+            await expect(look.locator(".wx[data-me]").last).to_contain_text("[图片]")
+            await _until(lambda: _holds(lambda: len(entry.comments) == 3))
+            shown = re.search(r'<img src="(/f/[0-9a-z-]+)" alt="图片">', await (await maintainer.get(place)).text())
+            assert shown is not None
+            picture = await maintainer.get(shown[1])
+            assert (picture.status, picture.headers["content-type"]) == (200, "image/png")
+            assert TAKEN not in await picture.read()
+            await look.goto(url + place)
+            await expect(look.locator(f'img[src="{shown[1]}"]')).to_have_js_property("naturalWidth", 360)
+            assert await faults(look) == []
+            if PICTURES:
+                await look.screenshot(path=Path(PICTURES) / "github-picture.png")
             closed = await maintainer.post(place, data={"then": "completed"}, headers=own)
             assert closed.status == 200
             await look.goto("about:blank")
@@ -148,13 +173,16 @@ async def test_what_the_group_says_becomes_an_issue_that_is_closed_over_there(
             assert [(one.number, one.state, len(one.comments)) for one in repo.entries.values()][-1] == (
                 number,
                 "closed",
-                2,
+                3,
             )
             assert again.opens(repo, "somebody", "noch eins").number == number + 1
         front.leave()
 
 
 def test_what_people_write_at_the_simulated_github_does_nothing_to_the_page() -> None:
+    published = rendered("![图片](https://desk.example/f/1-2-ab) ![x](https://evil.test/f/../p.png)")
+    assert published.count("<img") == 1
+    assert 'src="/f/1-2-ab"' in published
     shown = rendered("**ja** <script>x()</script> ![p](https://evil.test/p.png) [l](javascript:x()) <!-- key -->")
     assert "<strong>ja</strong>" in shown
     assert "&lt;script&gt;" in shown

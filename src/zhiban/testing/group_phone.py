@@ -6,6 +6,7 @@ shows is what the product stored and sent.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import itertools
 import time
@@ -23,6 +24,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.people.auth import auth_of
 from zhiban.testing.phone import SHOWN, Persona, PhoneDemo
+from zhiban.testing.sample_picture import cup_with_a_chip
 from zhiban.testing.webhook import WebhookProgram
 from zhiban.web.render import viewer_of
 from zhiban.web.routers import add_routes
@@ -99,6 +101,7 @@ class GroupBubble:
     text: str
     at: datetime
     quoted: str = ""
+    kind: str = "text"
 
 
 class GroupPhone:
@@ -141,6 +144,14 @@ class GroupPhone:
         more = {"reply_to": quoting} if quoting else {}
         await self._says(member, text, id_=f"demo-said-{self._start}-{next(self._numbers)}", **more)
 
+    async def shows(self, member: Persona, *, quoting: str = "") -> None:
+        """A member sends the photograph of a cup, perhaps in answer to a message."""
+        data = base64.b64encode(cup_with_a_chip()).decode()
+        file = {"data": data, "name": "cup.png", "content_type": "image/png", "kind": "image"}
+        more = {"reply_to": quoting} if quoting else {}
+        id_ = f"demo-said-{self._start}-{next(self._numbers)}"
+        await self._says(member, "", id_=id_, kind="image", files=[file], **more)
+
     async def _says(self, member: Persona, text: str, *, id_: str, **more: Any) -> None:
         message = {"id": id_, "text": text, "mentions_us": ASSISTANT in text, **more}
         contact = {"id": member.external_id, "name": member.name}
@@ -158,7 +169,8 @@ class GroupPhone:
 
 def _bubble(row: _SaidInGroup) -> GroupBubble:
     if row.member:
-        return GroupBubble(row.external_id, row.sender_ref or "", row.sender, row.text, row.sent_at, row.quoted)
+        ref, kind = row.sender_ref or "", row.kind
+        return GroupBubble(row.external_id, ref, row.sender, row.text, row.sent_at, row.quoted, kind)
     named = "".join(f"@{one['name']} " for one in row.mentions)
     quoted = own_words(row.quoted, row.content)
     name = row.agent_name or str(mark("值班助手"))
@@ -217,10 +229,13 @@ async def say(
     who: Annotated[str, Form()],
     text: Annotated[str, Form(max_length=2000)] = "",
     quoting: Annotated[str, Form(max_length=200)] = "",
+    picture: Annotated[str, Form(max_length=5)] = "",
 ) -> Response:
-    """A member presses send, perhaps in answer to a message."""
+    """A member presses send, words or a picture, perhaps in answer to a message."""
     demo = _demo(request)
     member = demo.member(who)
-    if text.strip():
+    if picture:
+        await demo.shows(member, quoting=quoting)
+    elif text.strip():
         await demo.says(member, text.strip(), quoting=quoting)
     return await _answer(request, "group_live.html", member, await demo.chat())

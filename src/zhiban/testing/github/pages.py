@@ -7,15 +7,19 @@ signed webhooks that the real one would send.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+from markupsafe import Markup, escape
 
+from zhiban.conversations.published_files import PATH
 from zhiban.desk.labels import WORDS
 from zhiban.kit.errors import NotFound
 from zhiban.people.auth import auth_of
@@ -25,6 +29,7 @@ from zhiban.web.routers import add_routes
 from zhiban.web.security import same_origin
 
 HERE = "/demo/github"
+_PUBLISHED = re.compile(rf"https?://[^/]+({PATH}/[0-9a-z-]+)")
 _HIDDEN = re.compile(r"<!--.*?-->", re.DOTALL)
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(same_origin)])
@@ -62,8 +67,17 @@ class GitHubPages:
 
 @cache
 def _parser() -> MarkdownIt:
-    # Whatever looks like HTML is shown as it is written; pictures would be fetched from wherever they are.
-    return MarkdownIt("commonmark", {"html": False, "maxNesting": 30}).enable("table").disable("image")
+    # Whatever looks like HTML is shown as it is written, and so are pictures that would be fetched from elsewhere.
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 30}).enable("table")
+    parser.add_render_rule("image", _picture)
+    return parser
+
+
+def _picture(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+    """One that this installation publishes, by whatever name it is called here; of any other what it is called."""
+    words = renderer.renderInlineAsText(tokens[index].children, options, env)
+    own = _PUBLISHED.fullmatch(str(tokens[index].attrGet("src")))
+    return f'<img src="{own[1]}" alt="{escape(words)}">' if own else str(escape(f"![{words}]"))
 
 
 def rendered(body: str) -> Markup:

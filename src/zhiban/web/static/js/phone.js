@@ -64,6 +64,7 @@ form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (even
 document.addEventListener("click", (event) => {
   const sentence = event.target.closest("[data-say]");
   if (sentence) say({ text: sentence.dataset.say });
+  if (event.target.closest("[data-show]")) say({ picture: "cup" });
   const quoted = event.target.closest("[data-quote]");
   if (quoted) { answer(quoted.dataset.quote, quoted.dataset.words); form.elements.text.focus(); }
   if (event.target.closest("#ph-quote button")) { answer("", ""); form.elements.text.focus(); }
