@@ -41,6 +41,7 @@ async rules => (await axe.run(rules)).violations.flatMap(
 NO_PAGE = {
     "/attachments/{attachment_id}",
     "/attachments/{attachment_id}/playback",
+    "/f/{token}",
     "/desk/action-files/{file_id}",
     "/desk/files/{file_id}",
     "/login/sso/{workspace_id}/{provider_id}",
