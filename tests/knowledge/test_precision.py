@@ -88,6 +88,7 @@ def test_the_questions_that_people_confirmed_replace_what_authors_wrote() -> Non
     assert after.precision is not None
     assert after.answer_at < before.answer_at - 0.15
     assert (before.confirmed, after.confirmed) == (0, 120)
+    assert (before.by_authors, after.by_authors) == (None, before.answer_at)
     fresh = asked(dice, 4000, found=0.85, sure=0.9, near=0.4)
     answered = [half.inside for half in fresh if half.inside and half.inside.confidence >= after.answer_at]
     near = sum(half.outside.confidence >= after.answer_at for half in fresh)

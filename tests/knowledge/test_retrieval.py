@@ -12,13 +12,15 @@ import pytest
 from tests.knowledge.exact import Exact
 from tests.knowledge.material import SHOP, answers, lines, write_table
 from zhiban.container import ensure_workspace
+from zhiban.integrations.sentence_encoder import SentenceEncoder
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import queries, retrieval, service
 from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.followups import standalone
-from zhiban.knowledge.retrieval import ConfidenceBand, build_query, rank, search
+from zhiban.knowledge.retrieval import ConfidenceBand, build_query, find, rank, search
+from zhiban.knowledge.vectors import Embedders
 
 
 async def _fill(db: Database, workspace: int, paths: Sequence[Path], clock: SetClock, slug: str = "shop") -> int:
@@ -202,6 +204,40 @@ async def test_the_operators_own_threshold_is_honoured(db: Database, workspace: 
         shy = await search(tx, sample_base, "运费多少钱", threshold=2.0)
     assert bold.zone is ConfidenceBand.ANSWER
     assert shy.zone is ConfidenceBand.SUGGEST
+
+
+@pytest.mark.parametrize(
+    ("question", "zone"),
+    [
+        ("退单之后券会还回来吗", ConfidenceBand.ANSWER),
+        # Whose own entry comes second: 怎么设置支付密码, and 怎么申请退款.
+        ("忘了付钱的密码", ConfidenceBand.SUGGEST),
+        ("钱能退给我吗", ConfidenceBand.SUGGEST),
+    ],
+)
+async def test_what_only_contacts_made_sure_of_is_answered_where_no_other_entry_is_close(
+    db: Database, workspace: int, shop: int, question: str, zone: ConfidenceBand
+) -> None:
+    """After a month of confirmed questions the base answers from 0.9 on, where its authors' words allowed 1.15."""
+    embedders = Embedders(SentenceEncoder(), seconds=60)
+    assert embedders.wanted is not None
+    await service.embed_base(db, workspace, shop, embedders.wanted)
+
+    async def base(_: object) -> int:
+        return shop
+
+    async def zone_with(calibration: str) -> ConfidenceBand:
+        async with db.transaction(workspace) as tx:
+            await tx.run(
+                "update knowledge_base set answer_at_with_vectors = 0.9, calibration = %(calibration)s::jsonb "
+                "where id = %(id)s",
+                calibration=calibration,
+                id=shop,
+            )
+        return (await find(lambda: db.transaction(workspace), base, question, embedders=embedders)).zone
+
+    assert await zone_with('{"by_authors": 1.15}') is zone
+    assert await zone_with("{}") is ConfidenceBand.ANSWER
 
 
 async def test_a_document_is_found_with_its_headings_and_place(db: Database, workspace: int, sample_base: int) -> None:

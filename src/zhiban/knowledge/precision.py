@@ -85,6 +85,7 @@ class Calibration:
     trusted: bool
     confirmed: int = 0  # contacts' own questions, with what people confirmed
     near_answered: float | None = None  # share of the questions that only come near to an entry
+    by_authors: float | None = None  # the threshold before contacts moved it; None where they have not
     reason: str = ""  # few, alike, wrong
 
 
@@ -103,7 +104,7 @@ def fit(
     asked = [half.inside for half in confirmed if half.inside is not None]
     if len(held_out) + len(confirmed) < FEWEST_SAMPLES:
         return _nothing(len(tried), len(asked), similar_per_article, "few")
-    answer_at = max(_keeps_out(held_out, confirmed, reference), reference.reaches(WANTED_PRECISION))
+    answer_at = _threshold(held_out, confirmed, reference)
     if _too_alike([sample for sample in tried if sample.confidence >= answer_at]):
         return _nothing(len(tried), len(asked), similar_per_article, "alike")
     for at in (answer_at, *sorted({sample.confidence for sample in asked if sample.confidence > answer_at})):
@@ -120,6 +121,7 @@ def fit(
                 trusted=True,
                 confirmed=len(asked),
                 near_answered=_share(half.outside.confidence >= at for half in near),
+                by_authors=_threshold(held_out, (), reference) if len(confirmed) >= ENOUGH_CONFIRMED else None,
             )
     return _nothing(len(tried), len(asked), similar_per_article, "wrong")
 
@@ -133,6 +135,10 @@ def _nothing(samples: int, confirmed: int, similar_per_article: float, reason: s
 def _share(hits: Iterable[bool]) -> float | None:
     counted = list(hits)
     return sum(counted) / len(counted) if counted else None
+
+
+def _threshold(held_out: Sequence[Halves], confirmed: Sequence[Halves], reference: Reference) -> float:
+    return max(_keeps_out(held_out, confirmed, reference), reference.reaches(WANTED_PRECISION))
 
 
 def _keeps_out(held_out: Sequence[Halves], confirmed: Sequence[Halves], reference: Reference) -> float:
