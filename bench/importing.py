@@ -17,7 +17,9 @@ from pathlib import Path
 from material import Stand, Writer, stand, write_table
 from zhiban.integrations.sentence_encoder import SentenceEncoder
 from zhiban.knowledge import service
-from zhiban.knowledge.indexing import IndexEntry, prepare
+from zhiban.knowledge.bulk_indexing import prepare
+from zhiban.knowledge.indexing import IndexEntry
+from zhiban.knowledge.tokenizer import NO_SYNONYMS
 from zhiban.knowledge.vectors import text_to_embed
 from zhiban.ports import Embedder
 
@@ -63,7 +65,8 @@ async def main() -> None:
     writer = Writer()
     entries = list(writer.faqs(count))
     began = time.perf_counter()
-    prepare(1, [IndexEntry(0, (entry["text"], *entry["alts"]), entry["answer"]) for entry in entries[:4000]])
+    indexed = [IndexEntry(0, (entry["text"], *entry["alts"]), entry["answer"]) for entry in entries[:4000]]
+    prepare(1, indexed, pivots=(240.0, 20.0), synonyms=NO_SYNONYMS)
     floor = 4000 / (time.perf_counter() - began)
     print(f"floor: {floor:,.0f} chunks/s to tokenise and weigh in one thread, no database")
     if embedder is not None:

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.knowledge import indexing, queries
+from zhiban.knowledge import bulk_indexing, indexing, queries
 from zhiban.knowledge.chunking import chunks
 from zhiban.knowledge.document import Document, Faq
 from zhiban.knowledge.indexing import IndexEntry
@@ -219,7 +219,7 @@ async def index(
     def ready(start: int) -> Awaitable[tuple[indexing.Rows, tuple[float, float]]]:
         batch = entries[start : start + BATCH]
         return loop.run_in_executor(
-            executor(), partial(indexing.prepare, base.id, batch, pivots=pivots, synonyms=synonyms)
+            executor(), partial(bulk_indexing.prepare, base.id, batch, pivots=pivots, synonyms=synonyms)
         )
 
     tally = indexing.Tally()

@@ -25,6 +25,12 @@ def _damping(length: int, pivot: float) -> float:
     return K1 * (1 - B + B * length / pivot) if pivot > 0 else K1
 
 
+def weight(times: int, length: int, pivot: float) -> float:
+    """Of a term that stands so often in a passage of this length, with as many digits as `sparse` gives: so that what
+    was stored as text and what is stored packed are equal."""
+    return float(f"{times * (K1 + 1) / (times + _damping(length, pivot)):.7g}")
+
+
 def weights(counted: Mapping[int, int], length: int, pivot: float) -> dict[int, float]:
     """The vector of a passage with these term counts, `length` terms long."""
     damping = _damping(length, pivot)
@@ -42,12 +48,10 @@ def sparse(vector: Mapping[int, float]) -> str:
 def sparse_weights(counted: Mapping[int, int], length: int, pivot: float) -> bytes:
     """What `sparse(weights(…))` says, packed, and many times as fast: a passage has many terms and few counts."""
     if len(counted) > MOST_TERMS:
-        counted = dict(sorted(counted.items(), key=lambda item: -item[1])[:MOST_TERMS])
-    damping = _damping(length, pivot)
-    # As many digits as `sparse` gives, so that what was stored as text and what is stored so are equal.
-    weight = {times: float(f"{times * (K1 + 1) / (times + damping):.7g}") for times in set(counted.values())}
+        counted = dict(sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MOST_TERMS])
+    weigh = {times: weight(times, length, pivot) for times in set(counted.values())}
     terms = sorted(counted)
-    return packed_sparsevec(TERM_LIMIT, [term - 1 for term in terms], [weight[counted[term]] for term in terms])
+    return packed_sparsevec(TERM_LIMIT, [term - 1 for term in terms], [weigh[counted[term]] for term in terms])
 
 
 @frozen_dataclass

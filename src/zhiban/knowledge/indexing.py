@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, repeat
 
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -33,14 +33,18 @@ BULK = 20_000  # so many terms at once are appended as a part of their own, whic
 MAX_SEGMENTS = 24  # a search adds the parts of its terms up
 
 _STEP = 0x9E3779B1
-_WORD = 0xFFFFFFFF
-_SIGN = 0x80000000
+WORD = 0xFFFFFFFF
+SIGN = 0x80000000
+
+
+def key_offset(base_id: int) -> int:
+    return (base_id * _STEP) & WORD
 
 
 def keys(base_id: int, terms: Iterable[int]) -> list[int]:
     """The terms as the index knows them in this base. Two bases rarely share one, which only costs time."""
-    offset = base_id * _STEP
-    return [((term + offset) & _WORD) - _SIGN for term in terms]
+    offset = key_offset(base_id)
+    return [((term + offset) & WORD) - SIGN for term in terms]
 
 
 @frozen_dataclass
@@ -259,8 +263,8 @@ async def add(tx: Transaction, base_id: int, tally: Tally, *, sign: int = 1) -> 
         base=base_id,
         part=part or 0,
         terms=Packed(packed_integers(all_terms)),
-        bodies=Packed(packed_integers([sign * in_bodies.get(term, 0) for term in all_terms])),
-        phrasings=Packed(packed_integers([sign * in_phrasings.get(term, 0) for term in all_terms])),
+        bodies=Packed(packed_integers(_signed(sign, in_bodies, all_terms))),
+        phrasings=Packed(packed_integers(_signed(sign, in_phrasings, all_terms))),
     )
     await tx.run(
         "update knowledge_base set bodies = bodies + %(bodies)s, body_terms = body_terms + %(body_terms)s, "
@@ -272,3 +276,8 @@ async def add(tx: Transaction, base_id: int, tally: Tally, *, sign: int = 1) -> 
         phrasing_terms=sign * tally.phrasing_terms,
         base=base_id,
     )
+
+
+def _signed(sign: int, counted: Counter[int], terms: Sequence[int]) -> list[int]:
+    times = list(map(counted.get, terms, repeat(0)))  # a large file has a hundred thousand of them
+    return times if sign > 0 else [-one for one in times]

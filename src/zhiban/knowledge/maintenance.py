@@ -14,7 +14,7 @@ from zhiban.kit import event_log
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound, Unavailable
 from zhiban.kit.text import clean
-from zhiban.knowledge import articles, indexing, queries
+from zhiban.knowledge import articles, bulk_indexing, indexing, queries
 from zhiban.knowledge.articles import BATCH, Changes
 from zhiban.knowledge.indexing import IndexEntry, Tally
 from zhiban.knowledge.queries import BaseRow
@@ -140,7 +140,7 @@ async def reindex_base(
     async for entries in _batches(tx, base.id):
         rows, _ = await asyncio.get_running_loop().run_in_executor(
             articles.executor(),
-            partial(indexing.prepare, base.id, entries, pivots=pivots, synonyms=synonyms),
+            partial(bulk_indexing.prepare, base.id, entries, pivots=pivots, synonyms=synonyms),
         )
         await indexing.write(tx, base.id, rows)
         tally.join(rows.tally)

@@ -45,14 +45,14 @@ packed_bigint = struct.Struct(">q").pack
 def packed_array(oid: int, elements: Iterable[bytes]) -> bytes:
     """An array of one dimension without nulls, whose elements are of the type with this number."""
     sized = [item for element in elements for item in (packed_integer(len(element)), element)]
-    return _array_head(oid, len(sized) // 2) + b"".join(sized)
+    return array_head(oid, len(sized) // 2) + b"".join(sized)
 
 
 def packed_integers(numbers: Sequence[int]) -> bytes:
     """The same of type `integer[]`."""
     sized = [4] * (2 * len(numbers))
     sized[1::2] = numbers
-    return _array_head(INTEGER, len(numbers)) + _big_endian(array("i", sized))
+    return array_head(INTEGER, len(numbers)) + _big_endian(array("i", sized))
 
 
 def packed_sparsevec(dimensions: int, places: Sequence[int], values: Sequence[float]) -> bytes:
@@ -67,7 +67,8 @@ def packed_record(fields: Iterable[tuple[int, bytes]]) -> bytes:
     return packed_integer(len(parts) // 2) + b"".join(parts)
 
 
-def _array_head(oid: int, count: int) -> bytes:
+def array_head(oid: int, count: int) -> bytes:
+    """What stands before the elements of an array of one dimension without nulls."""
     # How many dimensions, no nulls, the type of the elements, how many there are, counted from 1. Empty has none.
     return struct.pack(">iiIii", 1, 0, oid, count, 1) if count else struct.pack(">iiI", 0, 0, oid)
 

@@ -37,13 +37,14 @@ def _alternatives(words: Iterable[str]) -> re.Pattern[str]:
 
 _FOLDING = tuple((_alternatives(words.split()), folded) for words, folded in _FOLDS)
 
-_HAN = HAN_LAST - HAN_FIRST + 1
-_PAIRS = 1 + _HAN  # pairs are numbered from here, characters from 1
-_HASHED = _PAIRS + _HAN * _HAN
+HAN = HAN_LAST - HAN_FIRST + 1
+PAIRS = 1 + HAN  # pairs are numbered from here, characters from 1
+_HASHED = PAIRS + HAN * HAN
 TERM_LIMIT = 1_000_000_000  # pgvector's sparsevec has no more dimensions
 
 # Han; Latin letters (also accented); numbers; runs of any other script.
-_SEGMENTS = re.compile(r"[\u3400-\u9fff]+|[a-z\u00df-\u024f]+|\d+(?:\.\d+)?|[^\W\d_a-z\u00df-\u024f\u3400-\u9fff]+")
+WORDS = r"[a-z\u00df-\u024f]+|\d+(?:\.\d+)?|[^\W\d_a-z\u00df-\u024f\u3400-\u9fff]+"
+_SEGMENTS = re.compile(rf"[\u3400-\u9fff]+|{WORDS}")
 
 
 def fold(text: str) -> str:
@@ -55,7 +56,7 @@ def fold(text: str) -> str:
 
 
 @lru_cache(maxsize=65536)
-def _hashed(word: str) -> int:
+def hashed(word: str) -> int:
     digest = blake2b(word.encode(), digest_size=8).digest()
     return _HASHED + int.from_bytes(digest, "big") % (TERM_LIMIT - _HASHED)
 
@@ -65,7 +66,7 @@ def character_term(character: str) -> int:
 
 
 def pair_term(pair: str) -> int:
-    return _PAIRS + (ord(pair[0]) - HAN_FIRST) * _HAN + ord(pair[1]) - HAN_FIRST
+    return PAIRS + (ord(pair[0]) - HAN_FIRST) * HAN + ord(pair[1]) - HAN_FIRST
 
 
 def is_word(term: int) -> bool:
@@ -75,9 +76,9 @@ def is_word(term: int) -> bool:
 
 def characters_of_pair(term: int) -> tuple[int, int] | None:
     """The terms of the two characters when `term` is a pair."""
-    if not _PAIRS <= term < _HASHED:
+    if not PAIRS <= term < _HASHED:
         return None
-    first, second = divmod(term - _PAIRS, _HAN)
+    first, second = divmod(term - PAIRS, HAN)
     return first + 1, second + 1
 
 
@@ -87,7 +88,7 @@ class Synonyms:
     def __init__(self, groups: Mapping[int, Sequence[str]] | None = None) -> None:
         self._terms: dict[str, list[int]] = {}
         for group, words in (groups or {}).items():
-            term = _hashed(f"§{group}")
+            term = hashed(f"§{group}")
             for word in {fold(word).strip() for word in words} - {""}:
                 self._terms.setdefault(word, []).append(term)
         self._pattern = _alternatives(self._terms) if self._terms else None
@@ -112,9 +113,9 @@ def terms(text: str, synonyms: Synonyms = NO_SYNONYMS) -> list[int]:
             if len(codes) == 1:
                 found.append(codes[0] + 1)
             else:
-                found += [_PAIRS + one * _HAN + two for one, two in pairwise(codes)]
+                found += [PAIRS + one * HAN + two for one, two in pairwise(codes)]
         else:
-            term = _hashed(segment)
+            term = hashed(segment)
             found += (term, term)
     if synonyms is not NO_SYNONYMS:
         found += synonyms.found(folded)
