@@ -154,6 +154,7 @@ async def _time(found: Stand, base_id: int, title: str, questions: Sequence[str]
 
     took: list[float] = []
     floor: list[float] = []
+    own, postgres = time.process_time(), found.postgres_cpu()
     for question in questions:
         began = time.perf_counter()
         async with found.database.transaction(found.workspace) as tx:
@@ -162,7 +163,13 @@ async def _time(found: Stand, base_id: int, title: str, questions: Sequence[str]
         await find(lambda: found.database.transaction(found.workspace), base, question, embedders=embedders)
         took.append((time.perf_counter() - between) * 1000)
         floor.append((between - began) * 1000)
-    print(f"  {title:20} {spread(took)}   (empty round trip {spread(floor)})")
+    own, postgres = (
+        1000 * used / len(questions) for used in (time.process_time() - own, found.postgres_cpu() - postgres)
+    )
+    print(
+        f"  {title:20} {spread(took)}   (empty round trip {spread(floor)}; processor: ours {own:.1f} ms, "
+        f"PostgreSQL's {postgres:.1f} ms, that of the round trip included)"
+    )
 
 
 async def main() -> None:

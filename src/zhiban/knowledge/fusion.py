@@ -17,7 +17,7 @@ from zhiban.knowledge.queries import BaseRow
 from zhiban.knowledge.vectors import HalfVector
 
 NEAREST = 10  # entries; the last of them says how near is usual
-PROBES, PROBED_SHARE = 12, 40  # lists of the index that are looked through: so many, and every so many-th
+PROBES, PROBED_SHARE = 12, 64  # lists of the index that are looked through: so many, and every so many-th
 SMALL = 4_000  # phrasings of a base that are compared one by one, where looking further down costs nothing
 
 

@@ -30,7 +30,7 @@ from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders, HalfVector, QueryV
 
 SEEN = 10  # how far down the list we look, whatever `top_k` shows
 SMALLEST_BUDGET = 1_500  # candidates that are always affordable; smaller bases are compared whole
-BUDGET_OF_ROOT = 10  # candidates of a larger base, for the square root of its size: comparing is what takes time
+BUDGET_OF_ROOT = 8  # candidates of a larger base, for the square root of its size: comparing is what takes time
 SCANNED_FROM = 0.4  # of a base as candidates: looking at everything is quicker than looking them up
 SCANNED_WHEN_VAGUE = 25_000  # candidates; in a larger base words that are everywhere choose nothing worth 60 ms
 NEARLY_SAME = 0.8  # a question this like a phrasing is that phrasing, whatever the base has learnt
