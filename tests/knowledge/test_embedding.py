@@ -258,6 +258,10 @@ async def test_the_old_vectors_serve_until_another_embedder_has_made_all(base: B
     assert (await base.find("第7件事怎么办", new, old)).passages[0].cosine == pytest.approx(1, abs=0.01)
     assert (await base.find("第7件事怎么办", new)).passages[0].cosine is None
     kept = len(new.embedded)
+    async with base.db.transaction(base.workspace) as tx:
+        (stood,) = await service.stats(tx)
+    assert (stood.embedder, stood.vectors) == ("letters", 600)
+    assert (stood.next_embedder, stood.next_vectors) == ("new", kept)
     new.fails_after = None
     told: list[tuple[int, int]] = []
     row = await base.row()
