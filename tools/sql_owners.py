@@ -64,6 +64,8 @@ OWNERS = {
     "issue": "tickets",
     "issue_card": "tickets",
     "issue_comment": "tickets",
+    "issue_vector": "tickets",
+    "issue_vector_set": "tickets",
     "knowledge_base": "knowledge",
     "knowledge_import": "knowledge",
     "label": "conversations",

@@ -145,8 +145,9 @@ from zhiban.ports import (
 from zhiban.ports.identity import IdentityClient
 from zhiban.ports.mail import Mailer
 from zhiban.ports.notifiers import parse_addresses
-from zhiban.tickets import group_news, tracker_jobs
+from zhiban.tickets import group_news, issue_vectors, tracker_jobs
 from zhiban.tickets import handlers as ticket_handlers
+from zhiban.tickets.issue_vectors import IssueVectorJobs
 from zhiban.tickets.jobs import TicketJobs
 from zhiban.tickets.login_jobs import LoginJobs
 from zhiban.tickets.masking import partly
@@ -410,6 +411,7 @@ JOBS: dict[type[Event], tuple[JobsOf, ...]] = {
     TeamRemoved: (conversation_jobs.for_team_removed,),
     InboxAdded: (channel_jobs.for_added, group_reading.for_added),
     EvidenceRecorded: (learning_jobs.for_evidence,),
+    IssueChanged: (issue_vectors.for_changed,),
     ConnectionAdded: (tracker_jobs.for_connected,),
     ConnectionChanged: (tracker_jobs.for_connected,),
     ConnectionResumed: (tracker_jobs.for_connected,),
@@ -479,6 +481,7 @@ def tasks(
         *PublishingJobs(database, files, clock, url=survey_links.url).tasks(),
         *TicketJobs(database, connections, clock, chat_model).tasks(),
         *TrackerJobs(database, connections, clock).tasks(),
+        *IssueVectorJobs(database, embedders).tasks(),
         *LoginJobs(database, connections, clock).tasks(),
         *KnowledgeJobs(database, clock, embedders).tasks(),
         *UploadJobs(database, clock, files, embedders).tasks(),

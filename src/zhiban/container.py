@@ -44,6 +44,8 @@ from zhiban.knowledge.jobs import enqueue_rebuilds
 from zhiban.knowledge.vectors import Embedders
 from zhiban.people.service import SESSIONS
 from zhiban.postgres.provisioning import DatabaseUrls
+from zhiban.tickets.issue_search import IssueFinder
+from zhiban.tickets.issue_vectors import enqueue_embedding
 from zhiban.tickets.responder import TicketCommands, help_line
 from zhiban.tickets.topics import TRACKER_CALL_WAITING
 from zhiban.workers.account_poller import AccountPoller
@@ -203,7 +205,9 @@ class Workers:
         answering = AssistantsByKind(
             Assistant(app.database, app.clock, deps), GroupAssistant(app.database, app.clock, deps, also=(help_line,))
         )
-        commands = TicketCommands(answering, app.database, app.clock, deps.model, public=bool(app.survey_links.url))
+        finder = IssueFinder(app.connections.tracker, app.embedders)
+        public = bool(app.survey_links.url)
+        commands = TicketCommands(answering, app.database, app.clock, deps.model, finder, public=public)
         asides = Asides(app.database, deps)
         assistant = FlowResponder(commands, app.database, app.clock, bootstrap.limits_of, asides)
         outgoing = OutgoingFiles(app.database, app.files, app.clock)
@@ -293,6 +297,7 @@ class Workers:
         await self.jobs.open()
         await self.jobs.start()
         await enqueue_rebuilds(self.database)
+        await enqueue_embedding(self.database)
         await self.recovery.start()
         await self.scheduler.start()
         await self.maintenance.start()

@@ -21,6 +21,7 @@ from zhiban.api import knowledge as knowledge_api
 from zhiban.api import knowledge_eval
 from zhiban.api import learning as learning_api
 from zhiban.api import reports as reports_api
+from zhiban.api import similar_issues as similar_issues_api
 from zhiban.api import tickets as tickets_api
 from zhiban.assistant.drafting import DraftAssistant
 from zhiban.assistant.inserting import EntrySearch
@@ -53,6 +54,7 @@ from zhiban.desk.sse_broker import SseBroker
 from zhiban.kit.db import NO_WORKSPACE
 from zhiban.kit.i18n import Texts
 from zhiban.people.auth import Auth, signed_in
+from zhiban.tickets.issue_search import IssueFinder
 from zhiban.web import apidocs
 from zhiban.web.assets import Assets
 from zhiban.web.limits import RequestLimit, RequestLimits
@@ -105,6 +107,7 @@ def web_application(
     auth.install(web)
     deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)
+    similar = IssueFinder(app.connections.tracker, app.embedders)
     mailer = bootstrap.mailer(app.settings)
     # First what open desks ask for all the time: who is asked for is looked for in the order of this function.
     conversation_pages.install(
@@ -117,6 +120,7 @@ def web_application(
             entries=EntrySearch(app.database, app.embedders),
             drafting=DraftAssistant(app.database, deps.model),
             naming=deps.model,
+            similar=similar,
             translator=Translator(app.database, app.clock, deps.model, cost=deps.cost),
             mails=mailer is not None,
             surveys=app.survey_links,
@@ -163,6 +167,7 @@ def web_application(
     add_routes(web, learning_api.router())
     add_routes(web, reports_api.router())
     add_routes(web, tickets_api.router(texts=Texts(app.settings.zhiban_locale)))
+    add_routes(web, similar_issues_api.router(similar=similar))
     add_routes(web, knowledge_eval.router(threshold=app.settings.kb_similarity_threshold, embedders=app.embedders))
     # The demonstration has nobody with a password, and nothing to hide.
     apidocs.install(

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from tests.api.conftest import Api
+from tests.api.test_similar_issues import repository
 from tests.api.test_tickets import conversation
 from tests.browser import Visit
 from tests.desk.test_accessibility import faults
@@ -71,6 +72,7 @@ async def test_every_printed_command_works_as_it_stands(api: Api, tmp_path: Path
         await knowledge.record_gap(tx, "能寄到日本吗", now=api.clock.now())
     await conversation(api, channel="webhook")
     await _somebody_taps(api)
+    await repository(api)
     commands = [html.unescape(found) for found in CODE.findall(await _page(api))]
     statuses = {}
     for command in commands:
@@ -90,6 +92,7 @@ async def test_every_printed_command_works_as_it_stands(api: Api, tmp_path: Path
         "GET /api/files?conversation_id=1": 200,
         "POST /api/files?conversation_id=1": 201,
         "DELETE /api/files/1": 204,
+        "GET /api/issues/similar?repository=1&text=export": 200,
         "GET /api/reports": 200,
         "GET /api/learned": 200,
         "POST /api/learned/1/approve": 200,

@@ -109,6 +109,7 @@ WALK: dict[str, tuple[Callable[[TwoShops], Call], int | None]] = {
     "POST /api/tickets/{ticket_id}/comments": (
         lambda s: (f"/api/tickets/{s.tickets[THEIRS]}/comments", {"text": "看看"}), 404,
     ),
+    "GET /api/issues/similar": (lambda _: ("/api/issues/similar?repository=1&text=x", {}), 404),
     "GET /api/conversations": (lambda s: ("/api/conversations", {}), None),
     "GET /api/conversations/{conversation_id}": (lambda s: (f"/api/conversations/{s.conversations[THEIRS]}", {}), 404),
     "GET /api/conversations/{conversation_id}/messages": (

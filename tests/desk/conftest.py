@@ -62,6 +62,7 @@ from zhiban.people.service import open_session
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.notices import NoticeBoard
 from zhiban.testing.serving import served
+from zhiban.tickets.issue_search import IssueFinder
 from zhiban.web.assets import Assets
 from zhiban.web.render import Renderer
 from zhiban.web.routers import add_routes
@@ -226,6 +227,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
             explain=Suggester(database, threshold=None).explain,
             entries=EntrySearch(database),
             drafting=DraftAssistant(database, None),
+            similar=IssueFinder(connections.tracker, NO_EMBEDDERS),
             translator=Translator(database, clock, None, cost=lambda _completion: 0.0),
             surveys=SURVEYS,
         )

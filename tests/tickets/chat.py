@@ -12,7 +12,7 @@ from tests.twin import open_inbox
 from zhiban.assistant.group_turn import GroupAssistant
 from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.bootstrap import reactions
-from zhiban.channels.connections import OpenInbox
+from zhiban.channels.connections import OpenInbox, OpenTracker
 from zhiban.conversations import groups, work_state
 from zhiban.conversations.group_policy import GroupPolicy
 from zhiban.conversations.ingest import ingest
@@ -20,12 +20,22 @@ from zhiban.conversations.responder import ConversationSnapshot
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
+from zhiban.kit.errors import NotFound
 from zhiban.knowledge.vectors import NO_EMBEDDERS
 from zhiban.ports import GroupChanged, GroupMember, Incoming, IncomingMessage, Kind, Recalled, SenderRole
+from zhiban.tickets.issue_search import IssueFinder
 from zhiban.tickets.responder import TicketCommands
 from zhiban.workers.conversation_worker import _LOAD, _loaded
 
 # Without a model and without vectors.
+
+
+async def no_tracker(_workspace_id: int, _connection_id: int) -> OpenTracker:
+    """What issues are there, only the local index knows."""
+    raise NotFound("There is no such connection.")
+
+
+FINDER = IssueFinder(no_tracker, NO_EMBEDDERS)
 ASSISTANT = AssistantDeps(
     model=None, embedders=NO_EMBEDDERS, top_k=3, threshold=None, model_seconds=0, price_input=0, price_output=0
 )
@@ -124,7 +134,7 @@ async def group_chat(database: Database, workspace_id: int, *, clock: SetClock |
         workspace_id,
         inbox,
         clock,
-        TicketCommands(GroupAssistant(database, clock, ASSISTANT), database, clock, None),
+        TicketCommands(GroupAssistant(database, clock, ASSISTANT), database, clock, None, FINDER),
     )
     members = tuple(
         GroupMember(id_, name, name, "admin" if id_ == "liang" else "member") for id_, name in NAMES.items()

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from tests.tickets.chat import ASSISTANT, GROUP, NAMES, START, Chat
+from tests.tickets.chat import ASSISTANT, FINDER, GROUP, NAMES, START, Chat
 from tests.twin import opened
 from zhiban.assistant.group_turn import GroupAssistant
 from zhiban.bootstrap import reactions
@@ -49,7 +49,7 @@ async def work(dsn: str, ids: list[int], number: int, when: str) -> None:
         inbox = opened(
             workspace_id, connection_id, inbox_id, channel=MemoryChannel.kind, public_id="memory", name="内存"
         )
-        commands = TicketCommands(GroupAssistant(database, clock, ASSISTANT), database, clock, None)
+        commands = TicketCommands(GroupAssistant(database, clock, ASSISTANT), database, clock, None, FINDER)
         chat = Chat(database, workspace_id, inbox, clock, commands, conversation_id)
         database.seen, database.number, database.when = 0, number, when
         for id_, text in (("command", "以上5条开工单"), ("word", "确认")):

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.tickets.cards import CardChat, card_chat
-from tests.tickets.chat import ASSISTANT, Chat, group_chat
+from tests.tickets.chat import ASSISTANT, FINDER, Chat, group_chat
 from zhiban.assistant.group_turn import GroupAssistant
 from zhiban.automation import service as rules
 from zhiban.automation.definition import load_definition
@@ -41,7 +41,7 @@ async def talk(db: Database, workspace: int) -> AsyncIterator[tuple[Chat, LlmSim
     async with served(simulator.app) as url, Http() as http, group_chat(db, workspace) as chat:
         config = ModelConfig(base=f"{url}/v1/", model="simulated", key=SecretStr(KEY), timeout=5, tries=1)
         inner = GroupAssistant(db, chat.clock, ASSISTANT)
-        chat.commands = TicketCommands(inner, db, chat.clock, OpenAIChat(config, http))
+        chat.commands = TicketCommands(inner, db, chat.clock, OpenAIChat(config, http), FINDER)
         yield chat, simulator
 
 

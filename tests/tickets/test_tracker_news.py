@@ -125,41 +125,6 @@ async def test_what_nobody_can_read_stops_nothing(stand: TrackerStand) -> None:
     assert await changes(stand) == [("opened", "chen")]
 
 
-async def test_likely_duplicates_are_found_by_their_rare_words(stand: TrackerStand) -> None:
-    repository = await stand.repository()
-    titles = [
-        "支付页白屏，点确定没有反应",
-        "支付成功页的文字错了",
-        "登录页打不开",
-        "Crash when exporting CSV",
-        "导出CSV乱码",
-    ]
-    async with stand.database.transaction(stand.workspace_id) as tx:
-        for number, title in enumerate(titles, 1):
-            issue = Issue("acme/shop", number, "", title, "open", TrackerUser("chen"), stand.now, stand.now)
-            await issues.note(tx, repository, issue, quietly=True, now=stand.now)
-        found = await issues.search_issues(tx, repository, "我这边支付的时候白屏了")
-        assert found[0].number == 1
-        assert found[0].likeness > found[1].likeness
-        exports = await issues.search_issues(tx, repository, "csv导出")
-        assert [one.number for one in exports[:2]] == [5, 4]
-        assert await issues.search_issues(tx, repository, "，。！") == []
-    assert not await stand.facts("issue_changed")  # they were there before us
-
-
-async def test_a_search_that_takes_too_long_finds_nothing_and_the_turn_goes_on(stand: TrackerStand) -> None:
-    repository = await stand.repository()
-    async with stand.database.transaction(stand.workspace_id) as other:
-        await other.run("lock table issue in access exclusive mode")
-        async with stand.database.transaction(stand.workspace_id) as tx:
-            limit = await tx.value("select current_setting('statement_timeout')")
-            assert await issues.search_issues(tx, repository, "支付页白屏") == []
-            assert await tx.value("select current_setting('statement_timeout')") == limit
-    async with stand.database.transaction(stand.workspace_id) as tx:
-        await issues.search_issues(tx, repository, "支付页白屏")
-        assert await tx.value("select current_setting('statement_timeout')") == limit
-
-
 async def test_groups_are_linked_by_name_alias_or_pattern(stand: TrackerStand) -> None:
     await stand.repository()
     now = stand.now + timedelta(0)

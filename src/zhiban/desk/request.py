@@ -57,6 +57,7 @@ from zhiban.people.service import SignedInAgent
 from zhiban.people.teams import team_rows, teams_of
 from zhiban.ports import ChatModel, Limits
 from zhiban.tickets.drafts import open_drafts
+from zhiban.tickets.issue_search import IssueFinder
 from zhiban.tickets.queries import tickets_about
 from zhiban.tickets.repositories import links_of
 from zhiban.web.render import Viewer
@@ -85,6 +86,7 @@ class DeskSettings:
     entries: EntrySearch | None = None
     drafting: DraftAssistant | None = None
     naming: ChatModel | None = None  # what puts the title of a ticket better, where there is a model
+    similar: IssueFinder | None = None  # which issues a draft may be about
     translator: Translator | None = None
     mails: bool = False  # whether there is a mail server for transcripts
     surveys: SurveyLinks = field(default_factory=lambda: SurveyLinks("", secrets.token_bytes(32)))

@@ -6,7 +6,6 @@ is complete. Nobody but this module writes vectors: a phrasing without one is fo
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
@@ -14,13 +13,12 @@ from zhiban.kit.db import Database, Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.jobs import Job
 from zhiban.knowledge.embedding_ahead import EmbeddedAhead
+from zhiban.knowledge.embedding_batches import embed_in_batches
 from zhiban.knowledge.vectors import HalfVectors, passage_vectors, text_to_embed
 from zhiban.ports import Embedder, ModelUnavailable
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 512  # phrasings of one transaction
-SIDE_BY_SIDE = 2  # such batches, so that a model in our own process may use two processors
 INDEX_FROM = 4_000  # vectors; comparing fewer takes 2 ms and is exact
 GROWN = 4.0  # times as many vectors as the lists of the index were made for: they are made anew
 
@@ -149,32 +147,23 @@ async def embed_new(
 
     What was made `ahead` is taken from there; `made` hears how many. Raises ModelUnavailable.
     """
-    while True:
+
+    async def waiting(after: int, limit: int) -> list[_Phrasing]:
         async with database.transaction(workspace_id) as tx:
-            found = await tx.objects(
+            return await tx.objects(
                 _Phrasing,
                 _NEXT_MISSING,
                 workspace=workspace_id,
                 base=base_id,
                 set=await _set_of(tx, base_id, embedder.name),
                 after=after,
-                limit=AT_ONCE * SIDE_BY_SIDE,
+                limit=limit,
             )
-        if not found:
-            return after
-        share = -(-len(found) // SIDE_BY_SIDE)
-        outcomes = await asyncio.gather(
-            *(
-                _embed(database, workspace_id, base_id, embedder, found[start : start + share], ahead)
-                for start in range(0, len(found), share)
-            ),
-            return_exceptions=True,
-        )
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-            made(outcome)
-        after = found[-1].id
+
+    async def embed(batch: Sequence[_Phrasing]) -> int:
+        return await _embed(database, workspace_id, base_id, embedder, batch, ahead)
+
+    return await embed_in_batches(waiting, embed, after=after, made=made)
 
 
 async def _set_of(tx: Transaction, base_id: int, embedder: str) -> int:

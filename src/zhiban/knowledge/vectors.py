@@ -126,6 +126,10 @@ class HalfVector(Packed):
         super().__init__(_packed(vector))
         self.dimensions = len(vector)
 
+    def numbers(self) -> tuple[float, ...]:
+        """What it holds, as exactly as PostgreSQL keeps it."""
+        return struct.unpack(f">{self.dimensions}e", self.data[4:])
+
 
 class HalfVectors(Packed):
     """Many vectors as one parameter of type `halfvec[]`, in PostgreSQL's binary form: thirty times as fast as text.

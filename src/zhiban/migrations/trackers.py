@@ -23,7 +23,8 @@ create table repository_link (
     on delete cascade);
 create unique index uq_repository_link_pattern on repository_link (workspace_id, conversation_id, lower(pattern));
 
--- `terms`: what title and text are found by. `changed_at` is the tracker's: what is older than it is not believed.
+-- `terms`: what title and text are found by, `words`: how much each of them weighs there, `digest`: of what an embedder
+-- reads of them, none where nobody is to find it. `changed_at` is the tracker's: what is older than it is not believed.
 create table issue (
   workspace_id bigint not null, id bigint generated always as identity,
   repository_id bigint not null, number int not null, url text not null, title text not null,
@@ -31,6 +32,7 @@ create table issue (
   author text not null default '', author_is_bot boolean not null default false,
   labels text[] not null default '{}', assignees text[] not null default '{}', comments int not null default 0,
   locked boolean not null default false, is_change boolean not null default false, terms int[] not null default '{}',
+  words sparsevec not null, digest bytea,
   created_at timestamptz not null, changed_at timestamptz not null, removed_at timestamptz,
   constraint pk_issue primary key (workspace_id, id),
   constraint uq_issue_number unique (workspace_id, repository_id, number),
@@ -74,6 +76,32 @@ create index ix_tracker_call_queued on tracker_call (workspace_id, connection_id
 create index ix_tracker_call_issue_id on tracker_call (workspace_id, issue_id) where issue_id is not null;
 create index ix_tracker_call_ticket_id on tracker_call (workspace_id, ticket_id) where ticket_id is not null;
 create index ix_tracker_call_comment_id on tracker_call (workspace_id, comment_id) where comment_id is not null;
+"""
+
+# The vectors of one embedder for the issues of one repository, as bases have them. Nearest are looked for among all of
+# a set, which needs no index: thousands of vectors are compared in milliseconds while they lie in their rows. `digest`:
+# of the text that the vector was made of; where the issue says something else by now, it is made anew. `han`: whether
+# that text is Chinese, since an embedder puts texts of one language nearer to each other than they are.
+ISSUE_VECTORS = """
+create table issue_vector_set (
+  workspace_id bigint not null, id bigint generated always as identity, repository_id bigint not null,
+  embedder text not null, dimensions integer not null, serving boolean not null default false,
+  created_at timestamptz not null default now(),
+  constraint pk_issue_vector_set primary key (workspace_id, id),
+  constraint uq_issue_vector_set_embedder unique (workspace_id, repository_id, embedder),
+  constraint ck_issue_vector_set_dimensions check (dimensions between 1 and 4000),
+  constraint fk_issue_vector_set_repository_id foreign key (workspace_id, repository_id) references repository);
+create unique index uq_issue_vector_set_serving on issue_vector_set (workspace_id, repository_id) where serving;
+
+create table issue_vector (
+  workspace_id bigint not null, set_id bigint not null, issue_id bigint not null,
+  digest bytea not null, han boolean not null, vector halfvec not null,
+  constraint pk_issue_vector primary key (workspace_id, set_id, issue_id),
+  constraint fk_issue_vector_set_id foreign key (workspace_id, set_id) references issue_vector_set on delete cascade,
+  constraint fk_issue_vector_issue_id foreign key (workspace_id, issue_id) references issue on delete cascade);
+create index ix_issue_vector_issue_id on issue_vector (workspace_id, issue_id);
+alter table issue_vector alter column vector set storage external;
+alter table issue_vector set (toast_tuple_target = 8160);
 """
 
 # What groups are to hear, or have heard: `due_at` gathers what happens within a minute, `listed` waits for a list.
@@ -153,6 +181,8 @@ TABLES = [
     "repository_link",
     "issue",
     "issue_comment",
+    "issue_vector_set",
+    "issue_vector",
     "tracker_call",
     "group_news",
     "issue_card",

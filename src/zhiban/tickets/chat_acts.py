@@ -39,7 +39,8 @@ from zhiban.tickets.drafts import Requester, TicketDraft, Wish
 from zhiban.tickets.filing import TakenBack
 from zhiban.tickets.freezing import still_there
 from zhiban.tickets.frozen import FrozenLine
-from zhiban.tickets.issues import FoundIssue, issue_called
+from zhiban.tickets.issue_search import FoundIssue
+from zhiban.tickets.issues import issue_called
 from zhiban.tickets.models import Ticket, TicketState, TrackerState
 from zhiban.tickets.queries import conversations_of, ticket_numbered, tickets_of_issue, tickets_where
 from zhiban.tickets.rendering import shortened_title
@@ -72,30 +73,26 @@ class ChatActs:
     def _policy(self) -> GroupPolicy:
         return self._snapshot.group.policy if self._snapshot.group is not None else GroupPolicy()
 
-    async def likely(self, talk: TicketTalk, naming: Naming | None) -> list[FoundIssue]:
-        """Issues that what is asked for may be about. Slow: to be looked for before the conversation is locked."""
+    async def looked_for(self, talk: TicketTalk, naming: Naming | None) -> tuple[int, str] | None:
+        """In which repository issues about the same are to be looked for, and by which text; None: nowhere."""
         if isinstance(talk, AskedTicket):
             if not talk.lines or self._policy.files_at_once:
-                return []
+                return None
             try:
                 options = talk.command.options
                 repository = await filing.repository_wanted(self._tx, self._snapshot.id, options.repository)
             except NotFound:
-                return []
+                return None
             title = options.title or (naming.title if naming else "")
-            return await self._alike(repository.id if repository else None, title, talk.lines)
+            return (repository.id, filing.about(title, talk.lines)) if repository is not None else None
         if isinstance(talk, SaidWord) and isinstance(talk.word, Retitle | LeaveOut):
             draft = await self._meant(talk)
-            if draft is not None:
+            linked = {row.id for row in await repositories_of(self._tx, self._snapshot.id)}
+            # Whoever writes here sees nothing of a repository that the group was linked with when the draft was begun.
+            if draft is not None and draft.wish.repository_id in linked:
                 title = talk.word.title if isinstance(talk.word, Retitle) else draft.wish.title
-                return await self._alike(draft.wish.repository_id, title, draft.wish.lines)
-        return []
-
-    async def _alike(self, repository_id: int | None, title: str, lines: Sequence[FrozenLine]) -> list[FoundIssue]:
-        if repository_id is None:
-            return []
-        about = "\n".join((title, *(line.text for line in lines)))
-        return await filing.likely_issues(self._tx, repository_id, about)
+                return draft.wish.repository_id, filing.about(title, draft.wish.lines)
+        return None
 
     async def act(self, talk: TicketTalk, naming: Naming | None, likely: Sequence[FoundIssue] = ()) -> Reply:
         """Carry one out. `likely`: the issues that it may be about."""

@@ -9,10 +9,9 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 from zhiban.tickets.drafts import LIFE, TicketDraft
 from zhiban.tickets.frozen import FrozenLine
-from zhiban.tickets.issues import FoundIssue
+from zhiban.tickets.issue_search import FoundIssue
 from zhiban.tickets.masking import Secret, kinds
 from zhiban.tickets.models import Ticket
-from zhiban.tickets.naming import reference
 from zhiban.tickets.rendering import Signature, hidden, speaker_names
 from zhiban.tickets.repositories import RepositoryRow
 from zhiban.tickets.windows import MOST, ChosenMessages, Unclear, WindowQuestion
@@ -128,7 +127,7 @@ def _files(preview: Preview, texts: Texts) -> list[str]:
 
 def _likely(issue: FoundIssue, texts: Texts) -> str:
     state = texts("打开") if issue.state == "open" else texts("已关闭")
-    return f"{reference(issue.number, issue.url)} {_short(issue.title)} ({state})"
+    return f"{issue.called} {_short(issue.title)} ({state})"
 
 
 def _short(text: str) -> str:

@@ -15,7 +15,7 @@ from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import Texts, mark
 from zhiban.ports import IssueChange
 from zhiban.tickets.freezing import still_quotable
-from zhiban.tickets.issues import FoundIssue, search_issues
+from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.models import Audience, Ticket, TrackerState
 from zhiban.tickets.publishing import published_by_message
 from zhiban.tickets.queries import opened_with
@@ -35,9 +35,6 @@ from zhiban.tickets.tracker_outbox import (
 )
 from zhiban.tickets.tracker_writes import Erasure, NewComment
 
-LIKELY = 0.3  # how much of the words an issue shares before it is named as one that may be meant
-MOST_LIKE = 3
-
 
 async def repository_wanted(tx: Transaction, conversation_id: int, wish: str) -> RepositoryRow | None:
     """Where a group's tickets go: the linked repository that is wished for, or the first. Raises NotFound.
@@ -55,10 +52,9 @@ async def repository_wanted(tx: Transaction, conversation_id: int, wish: str) ->
     raise NotFound(f"This group is not linked with a repository {wish[:100]}.")
 
 
-async def likely_issues(tx: Transaction, repository_id: int, text: str) -> list[FoundIssue]:
-    """Issues that may be about the same, checked to exist as far as we know."""
-    found = await search_issues(tx, repository_id, text, limit=MOST_LIKE)
-    return [issue for issue in found if issue.likeness >= LIKELY]
+def about(title: str, lines: Sequence[FrozenLine]) -> str:
+    """What issues about the same are looked for by."""
+    return "\n".join((title, *(line.text for line in lines if line.text != title)))
 
 
 def signature_for(repository: RepositoryRow | None, wanted: str) -> Signature:

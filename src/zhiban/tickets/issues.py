@@ -1,4 +1,4 @@
-"""The local index of issues: what we know of them, whichever way we learnt it, and how they are found."""
+"""The local index of issues: what we know of them, whichever way we learnt it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
-import psycopg
-
 from zhiban.events import Actor, Event, IssueChanged, IssueCommentChanged, IssueCommented
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import clean
-from zhiban.knowledge.tokenizer import terms
+from zhiban.knowledge.packing import Packed
 from zhiban.ports import Issue, IssueComment, TrackerUser
+from zhiban.tickets.issue_text import NO_TERMS, digest_of, terms_of
+from zhiban.tickets.issue_vectors import forget_vectors
 from zhiban.tickets.naming import reference
 
 BODY_CHARACTERS = 60_000
-SEARCH_MILLISECONDS = 500
-SEARCHED_CHARACTERS = 4_000  # of a text; what comes later in it tells issues apart no better
 
 _COLUMNS = (
     "id, repository_id, number, url, title, body, state, reason, author, author_is_bot, labels, assignees, comments, "
@@ -29,13 +27,14 @@ _COLUMNS = (
 
 _WRITE = """
 insert into issue as i (workspace_id, repository_id, number, url, title, body, state, reason, author, author_is_bot,
-  labels, assignees, comments, locked, is_change, terms, created_at, changed_at)
+  labels, assignees, comments, locked, is_change, terms, words, digest, created_at, changed_at)
 values (%(workspace)s, %(repository)s, %(number)s, %(url)s, %(title)s, %(body)s, %(state)s, %(reason)s, %(author)s,
   %(bot)s, %(labels)s::text[], %(assignees)s::text[], %(comments)s, %(locked)s, %(is_change)s, %(terms)s::int[],
-  %(created)s, %(changed)s)
+  %(words)b::sparsevec, %(digest)s::bytea, %(created)s, %(changed)s)
 on conflict (workspace_id, repository_id, number) do update set url = excluded.url, title = excluded.title,
   body = excluded.body, state = excluded.state, reason = excluded.reason, labels = excluded.labels,
   assignees = excluded.assignees, comments = excluded.comments, locked = excluded.locked, terms = excluded.terms,
+  words = excluded.words, digest = excluded.digest,
   changed_at = excluded.changed_at, removed_at = null
 returning id"""
 
@@ -53,36 +52,6 @@ on conflict (workspace_id, issue_id, external_id) do nothing returning id"""
 _EDITED = """
 update issue_comment set body = %(body)s, changed_at = %(changed)s where issue_id = %(issue)s
 and external_id = %(external)s and changed_at <= %(changed)s and removed_at is null and body <> %(body)s returning id"""
-
-# A rare term says more than a frequent one: what is common to most issues counts next to nothing. How frequent one is,
-# the newest issues tell; only the newest that have one of the rarest are weighed, so that it takes no longer the more
-# issues there are.
-_SEARCH = """
-with asked as (select distinct unnest(%(terms)s::int[]) as term),
-sample as materialized (
-  select terms from issue where repository_id = %(repository)s and removed_at is null and not is_change
-  order by number desc limit 500),
-whole as (select greatest(count(*), 1) as n from sample),
-seen as (
-  select s.term, count(*) as n from (select unnest(terms) as term from sample) s
-  where s.term = any(%(terms)s::int[]) group by s.term),
-often as (select a.term, coalesce(s.n, 0) as n from asked a left join seen s using (term)),
-weight as materialized (select o.term, o.n, ln(1 + w.n / (o.n + 0.5)) as w from often o, whole w),
-rarest as (
-  (select term from weight where n > 0 order by n limit 20) union all
-  (select term from weight where n = 0 order by term desc limit 10)),
-candidate as materialized (
-  select i.id, i.number, i.title, i.url, i.state, i.changed_at, i.terms from issue i
-  where issue_keys(i.repository_id, i.terms) && (select issue_keys(%(repository)s, array_agg(term)) from rarest)
-    and i.repository_id = %(repository)s
-    and i.removed_at is null and not i.is_change
-  order by i.number desc limit 300)
-select h.id, h.number, h.title, h.url, h.state, sum(w.w) / (select nullif(sum(w), 0) from weight) as likeness
-from (
-  select c.id, c.number, c.title, c.url, c.state, c.changed_at, t.term
-  from candidate c cross join lateral unnest(c.terms) as t (term) where t.term = any(%(terms)s::int[])) h
-join weight w on w.term = h.term group by h.id, h.number, h.title, h.url, h.state, h.changed_at
-order by likeness desc, (h.state = 'open') desc, h.changed_at desc limit %(limit)s"""
 
 
 @frozen_dataclass
@@ -123,18 +92,6 @@ class CommentRow:
     ours: bool
     created_at: datetime
     removed_at: datetime | None
-
-
-@frozen_dataclass
-class FoundIssue:
-    """An issue that a text may be about. `likeness`: which share of the text's words it has, 0 to 1, rare ones more."""
-
-    id: int
-    number: int
-    title: str
-    url: str
-    state: Literal["open", "closed"]
-    likeness: float
 
 
 async def access_issue(tx: Transaction, issue_id: int) -> IssueRow:
@@ -194,26 +151,6 @@ async def access_comment(tx: Transaction, comment_id: int) -> CommentRow:
     return row
 
 
-async def search_issues(tx: Transaction, repository_id: int, text: str, *, limit: int = 5) -> list[FoundIssue]:
-    """Issues of the repository that the text may be about, the likeliest first, open ones before closed ones.
-
-    None where that takes too long: somebody waits for it in a chat.
-    """
-    asked = sorted(set(terms(text[:SEARCHED_CHARACTERS])))
-    if not asked:
-        return []
-    before = await tx.value("select current_setting('statement_timeout')")
-    found: list[FoundIssue] = []
-    try:
-        async with tx.savepoint():
-            await tx.run(f"set local statement_timeout = {SEARCH_MILLISECONDS}")
-            found = await tx.objects(FoundIssue, _SEARCH, terms=asked, repository=repository_id, limit=limit)
-    except psycopg.errors.QueryCanceled:
-        return []
-    await tx.run("select set_config('statement_timeout', %(before)s, true)", before=before)
-    return found
-
-
 async def note(
     tx: Transaction,
     repository_id: int,
@@ -252,6 +189,8 @@ async def note(
         kept, people = tuple(before.labels), tuple(before.assignees)
         issue = replace(issue, title=before.title, body=before.body, labels=kept, assignees=people)
     issue_id = int(await tx.value(_WRITE, **_values(tx, repository_id, issue)))
+    if issue.confidential:
+        await forget_vectors(tx, issue_id)
     if quietly:
         return issue_id
     facts: list[Event] = [
@@ -300,6 +239,8 @@ def _changes(before: IssueRow | None, issue: Issue, action: str) -> list[ChangeO
 
 def _values(tx: Transaction, repository_id: int, issue: Issue) -> dict[str, Any]:
     title, body = clean(issue.title), clean(issue.body)[:BODY_CHARACTERS]
+    # What is not for groups is not found there as much like something else.
+    found_by = NO_TERMS if issue.confidential else terms_of(title, body)
     return {
         "workspace": tx.workspace_id,
         "repository": repository_id,
@@ -316,8 +257,9 @@ def _values(tx: Transaction, repository_id: int, issue: Issue) -> dict[str, Any]
         "comments": issue.comments,
         "locked": issue.locked,
         "is_change": issue.is_change,
-        # What is not for groups is not found there as much like something else.
-        "terms": [] if issue.confidential else sorted(set(terms(f"{title}\n{body[:SEARCHED_CHARACTERS]}"))),
+        "terms": found_by.numbers,
+        "words": Packed(found_by.weights),
+        "digest": None if issue.confidential else digest_of(title, body),
         "created": issue.created_at,
         "changed": issue.updated_at,
     }
@@ -337,6 +279,7 @@ async def note_removed(
     )
     if row is None:
         return
+    await forget_vectors(tx, row.id)
     removed = IssueChanged(
         actor=Actor("tracker", ref=actor.login if actor else None),
         at=now,

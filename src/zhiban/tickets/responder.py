@@ -8,6 +8,7 @@ and one answer.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -21,11 +22,12 @@ from zhiban.conversations.service import mark_handled
 from zhiban.events import ASSISTANT
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
+from zhiban.kit.errors import NotFound
 from zhiban.ports import ChatModel
 from zhiban.tickets import drafts
 from zhiban.tickets.chat_acts import ChatActs, Reply
 from zhiban.tickets.chat_commands import AskedTicket, TicketTalk, sender_of, texts_for, ticket_talk
-from zhiban.tickets.issues import FoundIssue
+from zhiban.tickets.issue_search import FoundIssue, IssueFinder
 from zhiban.tickets.titling import Naming, extracted, proposed
 
 MODEL_SECONDS = 8.0  # that one turn waits for names, whatever the number of commands
@@ -44,16 +46,25 @@ class _TicketTurn:
 class TicketCommands:
     """Stands in front of the assistant. One object serves all conversations of a process.
 
+
     `public`: we have an address under which everybody can read what is published.
     """
 
     def __init__(
-        self, inner: Responder, database: Database, clock: Clock, model: ChatModel | None, *, public: bool = False
+        self,
+        inner: Responder,
+        database: Database,
+        clock: Clock,
+        model: ChatModel | None,
+        finder: IssueFinder,
+        *,
+        public: bool = False,
     ) -> None:
         self._inner = inner
         self._database = database
         self._clock = clock
         self._model = model
+        self._finder = finder
         self._public = public
 
     async def prepare(self, tx: Transaction, snapshot: ConversationSnapshot) -> object:
@@ -77,13 +88,18 @@ class TicketCommands:
         await self._store(snapshot, prepared)
 
     async def _look_for_likely(self, snapshot: ConversationSnapshot, turn: _TicketTurn) -> None:
-        """Before the conversation is locked: with many issues it takes its time."""
+        """Before the conversation is locked, and in no transaction of this turn: it takes its time."""
         async with self._database.transaction(snapshot.workspace_id) as tx:
             acts = ChatActs(tx, snapshot, now=self._clock.now(), public=self._public)
-            for one in turn.talk:
-                found = await acts.likely(one, turn.names.get(one.message.id))
-                if found:
-                    turn.likely[one.message.id] = found
+            asked = [(one, await acts.looked_for(one, turn.names.get(one.message.id))) for one in turn.talk]
+        for one, looked_for in asked:
+            if looked_for is None:
+                continue
+            repository_id, about = looked_for
+            with suppress(NotFound):  # not reached any more, since a moment ago
+                turn.likely[one.message.id] = await self._finder.likely(
+                    lambda: self._database.transaction(snapshot.workspace_id), repository_id, about
+                )
 
     async def _within_budget(
         self, tx: Transaction, snapshot: ConversationSnapshot, talk: list[TicketTalk]

@@ -19,6 +19,7 @@ from zhiban.kit.jobs import Enqueued, Job, Task, enqueue
 from zhiban.notifications.watching import tell_of_connection
 from zhiban.ports import ConnectionBroken, Issue, ListsComments, RedeliversWebhooks, Tracker, TrackerRefused
 from zhiban.tickets import group_news, issues, mirroring, news, repositories
+from zhiban.tickets.issue_vectors import embedding_of
 from zhiban.tickets.repositories import RepositoryRow
 
 log = logging.getLogger(__name__)
@@ -144,6 +145,7 @@ class TrackerJobs:
             return missed
         async with self._database.transaction(workspace_id) as tx:
             await repositories.note_synced(tx, row.id, at=began)
+            await enqueue(tx, embedding_of(row.id))  # what was there before us told of nothing
         return missed
 
     async def _comments(

@@ -34,6 +34,7 @@ from zhiban.tickets.confirming import Confirmation, TicketRequester
 from zhiban.tickets.drafts import DESK_LIFE, Requester, TicketDraft, Wish
 from zhiban.tickets.freezing import LOOKED_AT, freeze, may_pick, still_there, unusable
 from zhiban.tickets.frozen import FrozenLine
+from zhiban.tickets.issue_search import FoundIssue
 from zhiban.tickets.issues import access_issue
 from zhiban.tickets.models import Ticket, TicketState
 from zhiban.tickets.queries import access_ticket, ticket_numbered, tickets_about, tickets_of_issue
@@ -81,6 +82,7 @@ class DraftPage(FormPage):
         return draft.state == "open" and draft.expires_at > self.now
 
     async def show(self, *, status: int = 200, trouble: str = "", **values: Any) -> Response:
+        likely = await self._likely()
         async with self.transaction() as tx:
             draft, head = await self.read(tx)
             if draft.ticket_id is not None:
@@ -97,9 +99,24 @@ class DraftPage(FormPage):
             ticket_words=STATE_WORDS,
             ticket_tones=STATE_TONES,
             joining="join" in self.request.query_params,
+            likely=likely,
             **shown,
             **values,
         )
+
+    async def _likely(self) -> list[FoundIssue]:
+        """Issues that it may be about, found in no transaction of the page's."""
+        similar = self.request.app.state.desk.similar
+        async with self.transaction() as tx:
+            draft, head = await self.read(tx)
+            repository_id = draft.wish.repository_id
+            lines = await still_there(tx, head.id, draft.wish.lines)
+        if similar is None or repository_id is None or not self.waits(draft):
+            return []
+        try:
+            return list(await similar.likely(self.transaction, repository_id, filing.about(draft.wish.title, lines)))
+        except NotFound:  # not reached any more
+            return []
 
     async def _shown(self, tx: Transaction, draft: TicketDraft, head: ThreadHead) -> dict[str, Any]:
         wish = draft.wish
@@ -110,7 +127,6 @@ class DraftPage(FormPage):
         offered = await publishing.offers(tx, head.id, [line.message_id for line in lines], publishes)
         chosen = [one for one in offered if one.attachment_id in wish.publish]
         called = speaker_names(lines, signature, self.texts)
-        about = "\n".join((wish.title, *(line.text for line in lines)))
         names = await ticket_names(tx)
         return {
             "lines": [
@@ -134,7 +150,6 @@ class DraftPage(FormPage):
             "repositories": [row for row in names.repositories.values() if not row.archived],
             "labels": names.labels,
             "owners": await agent_names(tx, head.inbox_id),
-            "likely": await filing.likely_issues(tx, repository.id, about) if repository is not None else [],
             "tickets": [one for one in await tickets_about(tx, self.access, head.id) if not one.over],
             "due_date": wish.due_at.astimezone(self.texts.zone).date() if wish.due_at else "",
         }

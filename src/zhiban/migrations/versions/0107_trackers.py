@@ -3,7 +3,7 @@
 from alembic import op
 
 from zhiban.migrations.rules import protect
-from zhiban.migrations.trackers import CARDS, GROUP_NEWS, MEMBER_LOGINS, MIRROR_PAUSES, TABLES, TRACKERS
+from zhiban.migrations.trackers import CARDS, GROUP_NEWS, ISSUE_VECTORS, MEMBER_LOGINS, MIRROR_PAUSES, TABLES, TRACKERS
 
 revision = "0107"
 down_revision = "0106"
@@ -12,6 +12,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    for ddl in (TRACKERS, GROUP_NEWS, CARDS, MIRROR_PAUSES, MEMBER_LOGINS):
+    for ddl in (TRACKERS, ISSUE_VECTORS, GROUP_NEWS, CARDS, MIRROR_PAUSES, MEMBER_LOGINS):
         op.execute(ddl)
     protect(*TABLES)
