@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from zhiban import bootstrap
 from zhiban.channels import gateways as states
 from zhiban.channels.service import connect
 from zhiban.channels.withdrawing import disconnect
-from zhiban.container import App, ensure_default
+from zhiban.container import App, ensure_default, ensure_workspace
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.settings import Settings, load
 from zhiban.postgres.provisioning import DatabaseUrls
@@ -271,6 +271,44 @@ async def test_two_gateways_of_one_account_are_not_heard_twice(urls: DatabaseUrl
                 await tx.run("update gateway_state set retry_at = null where connection_id = %(id)s", id=second.id)
             await found.eventually(f"select state = 'online' from gateway_state where connection_id = {second.id}")
             assert await found.eventually(f"select broken is null from connection where id = {second.id}")
+        finally:
+            other.end()
+
+
+async def test_one_account_is_heard_by_one_of_two_organisations(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with desk(urls, tmp_path) as found:
+        await found.gateway.play("login")
+        await found.becomes("online")
+        other = gateways.start()
+        try:
+            await other.play("login")
+            there = await ensure_workspace(found.app.database, "other", "另一家", "zh")
+            async with found.app.database.transaction(there) as tx:
+                second = await connect(
+                    tx, found.app.vault, bootstrap.CHANNELS["wechaty"], other.config(source="wx-2"),
+                    now=SystemClock().now(),
+                )  # fmt: skip
+            theirs = replace(found, workspace_id=there, connection_id=second.id)
+            assert await theirs.eventually("select broken from connection") == states.HEARD_TWICE
+            await other.says(LI, "在吗", to=gateways.BOT)
+            await found.gateway.says(LI, "在吗", to=gateways.BOT)
+            await found.eventually("select count(*) > 0 from message where direction = 'out' and state = 'sent'")
+            assert (await found.texts(), await theirs.texts()) == (["在吗"], [])
+            assert await found.rows("select broken from connection") == [(None,)]
+            # Where the one lets it go, the other hears it; the one that comes back then is refused in its turn.
+            await found.gateway.play("logout")
+            await found.becomes("logged_out")
+            async with found.app.database.transaction(there) as tx:
+                await tx.run("update gateway_state set retry_at = null where connection_id = %(id)s", id=second.id)
+            await theirs.becomes("online")
+            await found.gateway.play("login")
+            assert await found.eventually("select broken from connection", states.HEARD_TWICE)
+            # Who is gone for good holds nothing.
+            async with found.app.database.transaction(there) as tx:
+                await disconnect(tx, found.app.vault, second.id, now=SystemClock().now())
+            async with found.app.database.transaction(found.workspace_id) as tx:
+                await tx.run("update gateway_state set retry_at = null")
+            await found.becomes("online")
         finally:
             other.end()
 

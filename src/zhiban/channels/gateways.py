@@ -10,7 +10,7 @@ from zhiban.channels.connection_health import mark_broken, mark_mended
 from zhiban.event_gateways import spoken
 from zhiban.events import SYSTEM, GatewayChanged, GatewayGapNoted
 from zhiban.kit import event_log
-from zhiban.kit.db import Transaction
+from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
@@ -18,6 +18,7 @@ from zhiban.kit.pubsub import LIVING
 from zhiban.kit.text import clean
 from zhiban.ports import GatewayState
 
+HEARD = "heard/"  # and the vendor: the accounts of gateways in the directory
 LEASE = timedelta(seconds=15)
 SILENT = timedelta(seconds=5)  # a process that is dead renews no more; one whose database was away gets so long
 UNNOTICED = timedelta(seconds=40)  # how long a gateway may have been frozen before that is noticed
@@ -61,6 +62,18 @@ _GATEWAY = """
 select g.connection_id, g.state, g.account, g.account_name, g.qr_code, g.reason, g.since, g.heard_at, g.message_at,
   g.gap_since, g.gap_until, g.misses, g.refused_account, g.refused_at, g.refused_why
 from gateway_state g where g.connection_id = %(connection)s"""
+
+# Which workspace hears an account, for all of them: rows of another one are not seen from here. Kept until the end of
+# the transaction from whoever wants it at the same moment.
+_CLAIM = """
+insert into directory as d (kind, key, workspace_id, ref)
+select %(kind)s || c.vendor, %(account)s, c.workspace_id, c.id from connection c where c.id = %(connection)s
+on conflict (kind, key) do update
+  set ref = case when d.workspace_id = excluded.workspace_id then excluded.ref else d.ref end
+returning d.kind, d.workspace_id, d.ref"""
+
+_TAKE_OVER = """
+update directory set workspace_id = %(workspace)s, ref = %(connection)s where kind = %(kind)s and key = %(account)s"""
 
 _ELSEWHERE = f"""
 select exists (select from gateway_state g join connection c on c.workspace_id = g.workspace_id
@@ -166,8 +179,25 @@ async def holder(tx: Transaction, connection_id: int, *, now: datetime) -> Gatew
     return await tx.object(GatewayHolder, _HOLDER, connection=connection_id, now=now, silent=LEASE - SILENT)
 
 
-async def check_heard_once(tx: Transaction, connection_id: int, account: str, *, now: datetime) -> None:
-    """Raises AccountHeardTwice where another connection of the same kind listens to this account."""
+@frozen_dataclass
+class _AccountClaim:
+    kind: str
+    workspace_id: int
+    ref: int
+
+
+async def check_heard_once(
+    tx: Transaction, database: Database, connection_id: int, account: str, *, now: datetime
+) -> None:
+    """Raises AccountHeardTwice where another connection of the same kind listens to this account, in this workspace or
+    in another one of `database`."""
+    claim = await tx.object(_AccountClaim, _CLAIM, kind=HEARD, account=account, connection=connection_id)
+    if claim is not None and claim.workspace_id != tx.workspace_id:
+        async with database.transaction(claim.workspace_id) as theirs:
+            held = await holder(theirs, claim.ref, now=now)
+        if held is not None and held.account == account:
+            raise AccountHeardTwice
+        await tx.run(_TAKE_OVER, workspace=tx.workspace_id, connection=connection_id, kind=claim.kind, account=account)
     # Of two that come online at the same moment the later one sees the earlier.
     await tx.value("select pg_advisory_xact_lock(hashtextextended('gateway', %(w)s))", w=tx.workspace_id)
     if await tx.value(_ELSEWHERE, connection=connection_id, account=account, now=now, silent=LEASE - SILENT):

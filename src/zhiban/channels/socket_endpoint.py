@@ -171,7 +171,7 @@ class _Endpoint:
         now = self._process.clock.now()
         try:
             async with self._process.database.webhook_transaction(connection.workspace_id) as tx:
-                await gateways.check_heard_once(tx, connection.id, client.account, now=now)
+                await gateways.check_heard_once(tx, self._process.database, connection.id, client.account, now=now)
         except gateways.AccountHeardTwice as error:
             await _say_heard_twice(self._process, connection, now=now)
             await self._refuse(connection, client, error.sentence)
@@ -441,7 +441,9 @@ class _Conversation:
         try:
             async with self._process.database.transaction(self._connection.workspace_id) as tx:
                 if state.state == "online":  # of two that knocked at once, too
-                    await gateways.check_heard_once(tx, self._connection.id, self._client.account, now=self._now())
+                    await gateways.check_heard_once(
+                        tx, self._process.database, self._connection.id, self._client.account, now=self._now()
+                    )
                 await gateways.note_state(tx, self._connection.id, state, now=self._now())
         except gateways.AccountHeardTwice:
             with suppress(psycopg.Error, Unavailable):  # it will knock again
