@@ -201,11 +201,17 @@ async def speed(found: Stand, size: int) -> list[str]:
             start = time.perf_counter()
             await tx.value("select 1")
             milliseconds["a statement"].append((time.perf_counter() - start) * 1000)
+    async with found.database.transaction(found.workspace) as tx:
+        vector, computed = await vector_of(embedder, said[0].text), found.postgres_cpu()
+        for report in said:
+            await search_issues(tx, repository_id, report.text, vector)
+        computed = (found.postgres_cpu() - computed) / len(said)
     show(
         f"{size:,} issues of one repository, milliseconds of a search",
         [
             *((way, summary(values)) for way, values in milliseconds.items()),
             ("median with meaning, in statements", f"{_ratio(milliseconds):.0f}"),
+            ("processor of PostgreSQL for a search by both", f"{computed * 1000:.1f} ms"),
             ("processor of this process to store them", f"{stored:.0f} s"),
         ],
     )

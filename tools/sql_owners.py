@@ -64,6 +64,7 @@ OWNERS = {
     "issue": "tickets",
     "issue_card": "tickets",
     "issue_comment": "tickets",
+    "issue_index": "tickets",
     "issue_vector": "tickets",
     "issue_vector_set": "tickets",
     "knowledge_base": "knowledge",

@@ -23,28 +23,19 @@ create table repository_link (
     on delete cascade);
 create unique index uq_repository_link_pattern on repository_link (workspace_id, conversation_id, lower(pattern));
 
--- `terms`: what title and text are found by, `words`: how much each of them weighs there, `digest`: of what an embedder
--- reads of them, none where nobody is to find it. `changed_at` is the tracker's: what is older than it is not believed.
+-- `changed_at` is the tracker's: what is older than it is not believed.
 create table issue (
   workspace_id bigint not null, id bigint generated always as identity,
   repository_id bigint not null, number int not null, url text not null, title text not null,
   body text not null default '', state text not null, reason text not null default '',
   author text not null default '', author_is_bot boolean not null default false,
   labels text[] not null default '{}', assignees text[] not null default '{}', comments int not null default 0,
-  locked boolean not null default false, is_change boolean not null default false, terms int[] not null default '{}',
-  words sparsevec not null, digest bytea,
+  locked boolean not null default false, is_change boolean not null default false,
   created_at timestamptz not null, changed_at timestamptz not null, removed_at timestamptz,
   constraint pk_issue primary key (workspace_id, id),
   constraint uq_issue_number unique (workspace_id, repository_id, number),
   constraint fk_issue_repository_id foreign key (workspace_id, repository_id) references repository,
   constraint ck_issue_state check (state in ('open', 'closed')));
-
--- A term together with its repository: else what is frequent in one repository is read for all the others.
-create function issue_keys(repository bigint, terms int[]) returns bigint[]
-  language sql immutable parallel safe as $$
-  select coalesce(array_agg((repository << 32) | (term::bigint & 4294967295)), '{}') from unnest(terms) as t (term) $$;
-create index ix_issue_keys on issue using gin (issue_keys(repository_id, terms))
-  where removed_at is null and not is_change;
 
 create table issue_comment (
   workspace_id bigint not null, id bigint generated always as identity,
@@ -76,6 +67,30 @@ create index ix_tracker_call_queued on tracker_call (workspace_id, connection_id
 create index ix_tracker_call_issue_id on tracker_call (workspace_id, issue_id) where issue_id is not null;
 create index ix_tracker_call_ticket_id on tracker_call (workspace_id, ticket_id) where ticket_id is not null;
 create index ix_tracker_call_comment_id on tracker_call (workspace_id, comment_id) where comment_id is not null;
+"""
+
+# What issues are found by; none of those that nobody is to find. `keys` are the terms of title and text, each together
+# with its repository: else what is frequent in one repository is read for all the others. `words`: how much each of
+# them weighs. `digest`: of what an embedder reads.
+ISSUE_INDEX = """
+create table issue_index (
+  workspace_id bigint not null, issue_id bigint not null, repository_id bigint not null,
+  keys bigint[] not null, words sparsevec not null, digest bytea not null,
+  constraint pk_issue_index primary key (workspace_id, issue_id),
+  constraint fk_issue_index_issue_id foreign key (workspace_id, issue_id) references issue on delete cascade);
+alter table issue_index alter column keys set storage external;
+alter table issue_index alter column words set storage main;
+alter table issue_index alter column keys set statistics 0;
+alter table issue_index alter column words set statistics 0;
+alter table issue_index set (toast_tuple_target = 8160);
+create index ix_issue_index_repository_id on issue_index (repository_id, issue_id);
+create index ix_issue_index_keys on issue_index using gin (keys) with (fastupdate = on);
+"""
+
+# A search has no choice but to use the index of keys: comparing them row by row is slow (as of `chunk_index`).
+ISSUE_INDEX_POLICY = """
+alter policy workspace on issue_index
+  using (workspace_id + 0 = (select app_workspace())) with check (workspace_id = (select app_workspace()));
 """
 
 # The vectors of one embedder for the issues of one repository, as bases have them. Nearest are looked for among all of
@@ -181,6 +196,7 @@ TABLES = [
     "repository_link",
     "issue",
     "issue_comment",
+    "issue_index",
     "issue_vector_set",
     "issue_vector",
     "tracker_call",

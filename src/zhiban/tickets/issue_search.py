@@ -27,7 +27,7 @@ from zhiban.knowledge.bm25 import Collection, sparse
 from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.vectors import Embedders, HalfVector, query_vectors, text_to_embed
 from zhiban.ports import TrackerRefused
-from zhiban.tickets.issue_text import asked_terms, mostly_han
+from zhiban.tickets.issue_text import asked_terms, key_of, mostly_han
 from zhiban.tickets.naming import reference
 from zhiban.tickets.repositories import RepositoryRow, access_repository
 
@@ -45,24 +45,25 @@ USUAL = 5  # so many issues have much in common with any text
 
 SEARCH_MILLISECONDS = 500
 CHECK_SECONDS = 1.5  # that somebody waits for the tracker to say whether what is named is still there
-SAMPLE = 500  # of the newest issues, which tell how frequent a word is
+SAMPLE = 200  # of the newest issues, which tell how frequent a word is
 BUDGET = 1_500  # issues whose words are compared
 MOST_RARE = 30
-COMPARED = 40_000  # vectors, those of the issues that we know last; older issues are found by their words
-CENTRED = 1_000  # of them, of which the middle is taken
+COMPARED = 30_000  # vectors, those of the issues that we know last; older issues are found by their words
+CENTRED = 400  # of them, of which the middle is taken
 DAMPING = 20.0  # issues: of fewer the middle says little
 _FOUND = 10
 
 TrackerOf = Callable[[int, int], Awaitable[OpenTracker]]
 
-# What is frequent the newest issues tell.
+# What is frequent the issues tell that we know last.
 _FREQUENCY = """
 with sample as materialized (
-  select number, terms from issue where repository_id = %(repository)s and removed_at is null and not is_change
-  and digest is not null order by number desc limit %(limit)s)
-select 0 as term, count(*) as times, max(number) as highest from sample union all
-select s.term, count(*), 0 from (select unnest(terms) as term from sample) s
-where s.term = any(%(terms)s::int[]) group by s.term"""
+  select issue_id, keys from issue_index where repository_id = %(repository)s order by issue_id desc limit %(limit)s)
+select 0::bigint as key, count(*) as times, (
+  select max(i.number) from sample s join issue i on i.workspace_id = %(workspace)s and i.id = s.issue_id) as highest
+from sample union all
+select s.key, count(*), 0 from (select unnest(keys) as key from sample) s
+where s.key = any(%(keys)s::bigint[]) group by s.key"""
 
 _SERVING = "select id, embedder, dimensions from issue_vector_set where repository_id = %(repository)s and serving"
 
@@ -72,10 +73,8 @@ select v.han, count(*) as issues, avg(v.vector)::text as middle from (
   order by issue_id desc limit %(limit)s) v group by v.han"""
 
 _WORDED = """
-select i.id, -(i.words <#> %(words)s::sparsevec) as words from issue i
-where issue_keys(i.repository_id, i.terms) && issue_keys(%(repository)s, %(rarest)s::int[])
-  and i.repository_id = %(repository)s and i.removed_at is null and not i.is_change
-order by 2 desc limit %(found)s"""
+select x.issue_id as id, -(x.words <#> %(words)s::sparsevec) as words from issue_index x
+where x.keys && %(rarest)s::bigint[] and x.repository_id + 0 = %(repository)s order by 2 desc limit %(found)s"""
 
 _NEAREST = """
 select v.issue_id as id from (
@@ -91,11 +90,12 @@ _SEARCH = """
 with worded as materialized ({worded}),
 nearest as materialized ({nearest}),
 candidate as (select id from worded union select id from nearest)
-select i.id, i.number, i.title, i.url, i.state, -(i.words <#> %(words)s::sparsevec) as words,
-  {meaning} as meaning
-from candidate c join issue i on i.workspace_id = %(workspace)s and i.id = c.id
-left join issue_vector v on v.workspace_id = %(workspace)s and v.set_id = %(set)s and v.issue_id = c.id
-where i.repository_id = %(repository)s and i.removed_at is null and not i.is_change and i.digest is not null"""
+select i.id, i.number, i.title, i.url, i.state, -(x.words <#> %(words)s::sparsevec) as words, (
+  select {meaning} from issue_vector v
+  where v.workspace_id = %(workspace)s and v.set_id = %(set)s and v.issue_id = c.id) as meaning
+from candidate c join issue_index x on x.workspace_id = %(workspace)s and x.issue_id = c.id
+join issue i on i.workspace_id = %(workspace)s and i.id = c.id
+where x.repository_id + 0 = %(repository)s and i.removed_at is null"""
 
 
 @frozen_dataclass
@@ -139,7 +139,7 @@ class IssueCandidate:
 
 @frozen_dataclass
 class _Frequency:
-    term: int
+    key: int
     times: int
     highest: int | None
 
@@ -248,8 +248,12 @@ async def search_issues(
 async def _searched(
     tx: Transaction, repository_id: int, asked: Sequence[int], text: str, vector: HalfVector | None
 ) -> list[FoundIssue]:
-    seen = await tx.objects(_Frequency, _FREQUENCY, repository=repository_id, terms=list(asked), limit=SAMPLE)
-    whole, times = seen[0], {one.term: one.times for one in seen[1:]}
+    terms = {key_of(repository_id, term): term for term in asked}
+    seen = await tx.objects(
+        _Frequency, _FREQUENCY, workspace=tx.workspace_id, repository=repository_id, keys=list(terms), limit=SAMPLE
+    )
+    whole = next(one for one in seen if not one.key)
+    times = {terms[one.key]: one.times for one in seen if one.key}
     if not whole.times:
         return []
     weights = Collection(whole.times, times).question(asked, term_priors())
@@ -263,7 +267,7 @@ async def _searched(
         _SEARCH.format(worded=_WORDED, nearest=_NEAREST.format(meaning=_MEANING), meaning=_MEANING),
         workspace=tx.workspace_id,
         repository=repository_id,
-        rarest=_rarest(times, weights, share=(whole.highest or 1) / whole.times),
+        rarest=[key_of(repository_id, term) for term in _rarest(times, weights, whole)],
         words=sparse(weights),
         set=served.id if meant is not None and served is not None else 0,
         asked=meant.vector if meant is not None else None,
@@ -277,9 +281,10 @@ async def _searched(
     return judged(rows, max(sum(weights.values()), least))
 
 
-def _rarest(times: Mapping[int, int], weights: Mapping[int, float], *, share: float) -> list[int]:
-    """The rarest words, as many as do not choose too many issues together. `share`: how many issues one of the sample
-    stands for, at most."""
+def _rarest(times: Mapping[int, int], weights: Mapping[int, float], whole: _Frequency) -> list[int]:
+    """The rarest words, as many as do not choose too many issues together: one of the sample stands for as many as the
+    highest number allows."""
+    share = (whole.highest or 1) / whole.times
     chosen: list[int] = []
     issues = 0.0
     for term in sorted(weights, key=lambda term: (times.get(term, 0), -weights[term], term))[:MOST_RARE]:

@@ -56,7 +56,9 @@ def terms_of(title: str, body: str) -> IssueTerms:
     return IssueTerms(sorted(counted), sparse_weights(counted, counted.total(), PIVOT))
 
 
-NO_TERMS = IssueTerms([], sparse_weights({}, 0, PIVOT))
+def key_of(repository_id: int, term: int) -> int:
+    """The term in this repository."""
+    return repository_id << 32 | term
 
 
 def asked_terms(text: str) -> list[int]:

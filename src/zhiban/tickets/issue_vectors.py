@@ -28,11 +28,10 @@ TOLD_EVERY = 10.0  # seconds between two lines of progress in the log
 
 # Of an issue that says something else by now the vector is an old one.
 _MISSING = """
-from issue i where i.repository_id = %(repository)s and i.digest is not null and i.removed_at is null
-and not i.is_change and not exists (
+from issue_index x where x.repository_id = %(repository)s and not exists (
   select from issue_vector_set s join issue_vector v on v.workspace_id = s.workspace_id and v.set_id = s.id
-  where s.workspace_id = i.workspace_id and s.repository_id = i.repository_id and s.embedder = %(embedder)s
-    and v.issue_id = i.id and v.digest = i.digest)"""
+  where s.workspace_id = x.workspace_id and s.repository_id = x.repository_id and s.embedder = %(embedder)s
+    and v.issue_id = x.issue_id and v.digest = x.digest)"""
 
 _FOUND_SET = """
 select id, dimensions from issue_vector_set where repository_id = %(repository)s and embedder = %(embedder)s
@@ -47,17 +46,16 @@ returning s.id, s.dimensions"""
 # An issue may have changed or gone while its vector was made.
 _KEEP = """
 insert into issue_vector (workspace_id, set_id, issue_id, digest, han, vector)
-select %(workspace)s, %(set)s, i.id, i.digest, t.han, t.vector
+select %(workspace)s, %(set)s, x.issue_id, x.digest, t.han, t.vector
 from unnest(%(ids)s::bigint[], %(digests)s::bytea[], %(han)s::boolean[], %(vectors)b::halfvec[])
   as t (id, digest, han, vector)
-join issue i on i.id = t.id and i.digest = t.digest and i.removed_at is null
+join issue_index x on x.workspace_id = %(workspace)s and x.issue_id = t.id and x.digest = t.digest
 on conflict (workspace_id, set_id, issue_id) do update
 set digest = excluded.digest, han = excluded.han, vector = excluded.vector"""
 
 _LEFT_OVER = """
 delete from issue_vector v where v.set_id = %(set)s and not exists (
-  select from issue i where i.workspace_id = v.workspace_id and i.id = v.issue_id and i.removed_at is null
-  and i.digest is not null)"""
+  select from issue_index x where x.workspace_id = v.workspace_id and x.issue_id = v.issue_id)"""
 
 
 @frozen_dataclass
@@ -142,7 +140,10 @@ async def embed_issues(database: Database, workspace_id: int, repository_id: int
         async with database.transaction(workspace_id) as tx:
             return await tx.objects(
                 _UnembeddedIssue,
-                f"select i.id, i.title, i.body, i.digest {_MISSING} and i.id > %(after)s order by i.id limit %(limit)s",
+                "select i.id, i.title, i.body, w.digest from ("
+                f"select x.issue_id, x.digest {_MISSING} and x.issue_id > %(after)s order by 1 limit %(limit)s) w "
+                "join issue i on i.workspace_id = %(workspace)s and i.id = w.issue_id order by i.id",
+                workspace=workspace_id,
                 repository=repository_id,
                 embedder=embedder.name,
                 after=after,
@@ -168,8 +169,7 @@ async def missing(tx: Transaction, repository_id: int, embedder: str) -> int:
 async def progress(tx: Transaction, repository_id: int, embedder: str) -> VectorProgress:
     """How far the vectors of this embedder have come."""
     total = await tx.value(
-        "select count(*) from issue where repository_id = %(id)s and digest is not null and removed_at is null "
-        "and not is_change",
+        "select count(*) from issue_index where repository_id = %(id)s",
         id=repository_id,
     )
     return VectorProgress(total - await missing(tx, repository_id, embedder), total)
@@ -223,11 +223,6 @@ async def _serve(tx: Transaction, repository_id: int, embedder: str) -> None:
     await tx.run(others, repository=repository_id, id=set_id)
     await tx.run("update issue_vector_set set serving = true where id = %(id)s and not serving", id=set_id)
     await tx.run(_LEFT_OVER, set=set_id)
-
-
-async def forget_vectors(tx: Transaction, issue_id: int) -> None:
-    """The issue is not to be found any more."""
-    await tx.run("delete from issue_vector where issue_id = %(id)s", id=issue_id)
 
 
 async def enqueue_embedding(database: Database) -> None:

@@ -12,10 +12,8 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import clean
-from zhiban.knowledge.packing import Packed
 from zhiban.ports import Issue, IssueComment, TrackerUser
-from zhiban.tickets.issue_text import NO_TERMS, digest_of, terms_of
-from zhiban.tickets.issue_vectors import forget_vectors
+from zhiban.tickets.issue_index import forget_issue, index_issue
 from zhiban.tickets.naming import reference
 
 BODY_CHARACTERS = 60_000
@@ -27,14 +25,13 @@ _COLUMNS = (
 
 _WRITE = """
 insert into issue as i (workspace_id, repository_id, number, url, title, body, state, reason, author, author_is_bot,
-  labels, assignees, comments, locked, is_change, terms, words, digest, created_at, changed_at)
+  labels, assignees, comments, locked, is_change, created_at, changed_at)
 values (%(workspace)s, %(repository)s, %(number)s, %(url)s, %(title)s, %(body)s, %(state)s, %(reason)s, %(author)s,
-  %(bot)s, %(labels)s::text[], %(assignees)s::text[], %(comments)s, %(locked)s, %(is_change)s, %(terms)s::int[],
-  %(words)b::sparsevec, %(digest)s::bytea, %(created)s, %(changed)s)
+  %(bot)s, %(labels)s::text[], %(assignees)s::text[], %(comments)s, %(locked)s, %(is_change)s,
+  %(created)s, %(changed)s)
 on conflict (workspace_id, repository_id, number) do update set url = excluded.url, title = excluded.title,
   body = excluded.body, state = excluded.state, reason = excluded.reason, labels = excluded.labels,
-  assignees = excluded.assignees, comments = excluded.comments, locked = excluded.locked, terms = excluded.terms,
-  words = excluded.words, digest = excluded.digest,
+  assignees = excluded.assignees, comments = excluded.comments, locked = excluded.locked,
   changed_at = excluded.changed_at, removed_at = null
 returning id"""
 
@@ -189,8 +186,11 @@ async def note(
         kept, people = tuple(before.labels), tuple(before.assignees)
         issue = replace(issue, title=before.title, body=before.body, labels=kept, assignees=people)
     issue_id = int(await tx.value(_WRITE, **_values(tx, repository_id, issue)))
-    if issue.confidential:
-        await forget_vectors(tx, issue_id)
+    # What is not for groups is not found there as much like something else.
+    if issue.confidential or issue.is_change:
+        await forget_issue(tx, issue_id)
+    else:
+        await index_issue(tx, repository_id, issue_id, clean(issue.title), clean(issue.body)[:BODY_CHARACTERS])
     if quietly:
         return issue_id
     facts: list[Event] = [
@@ -239,8 +239,6 @@ def _changes(before: IssueRow | None, issue: Issue, action: str) -> list[ChangeO
 
 def _values(tx: Transaction, repository_id: int, issue: Issue) -> dict[str, Any]:
     title, body = clean(issue.title), clean(issue.body)[:BODY_CHARACTERS]
-    # What is not for groups is not found there as much like something else.
-    found_by = NO_TERMS if issue.confidential else terms_of(title, body)
     return {
         "workspace": tx.workspace_id,
         "repository": repository_id,
@@ -257,9 +255,6 @@ def _values(tx: Transaction, repository_id: int, issue: Issue) -> dict[str, Any]
         "comments": issue.comments,
         "locked": issue.locked,
         "is_change": issue.is_change,
-        "terms": found_by.numbers,
-        "words": Packed(found_by.weights),
-        "digest": None if issue.confidential else digest_of(title, body),
         "created": issue.created_at,
         "changed": issue.updated_at,
     }
@@ -279,7 +274,7 @@ async def note_removed(
     )
     if row is None:
         return
-    await forget_vectors(tx, row.id)
+    await forget_issue(tx, row.id)
     removed = IssueChanged(
         actor=Actor("tracker", ref=actor.login if actor else None),
         at=now,

@@ -3,7 +3,17 @@
 from alembic import op
 
 from zhiban.migrations.rules import protect
-from zhiban.migrations.trackers import CARDS, GROUP_NEWS, ISSUE_VECTORS, MEMBER_LOGINS, MIRROR_PAUSES, TABLES, TRACKERS
+from zhiban.migrations.trackers import (
+    CARDS,
+    GROUP_NEWS,
+    ISSUE_INDEX,
+    ISSUE_INDEX_POLICY,
+    ISSUE_VECTORS,
+    MEMBER_LOGINS,
+    MIRROR_PAUSES,
+    TABLES,
+    TRACKERS,
+)
 
 revision = "0107"
 down_revision = "0106"
@@ -12,6 +22,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    for ddl in (TRACKERS, ISSUE_VECTORS, GROUP_NEWS, CARDS, MIRROR_PAUSES, MEMBER_LOGINS):
+    for ddl in (TRACKERS, ISSUE_INDEX, ISSUE_VECTORS, GROUP_NEWS, CARDS, MIRROR_PAUSES, MEMBER_LOGINS):
         op.execute(ddl)
     protect(*TABLES)
+    op.execute(ISSUE_INDEX_POLICY)
