@@ -46,7 +46,6 @@ class _TicketTurn:
 class TicketCommands:
     """Stands in front of the assistant. One object serves all conversations of a process.
 
-
     `public`: we have an address under which everybody can read what is published.
     """
 
