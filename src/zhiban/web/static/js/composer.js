@@ -102,8 +102,9 @@ function watchTheClock() {
   if (left < 2 ** 31 - 1) closesTimer = setTimeout(refreshThread, Math.max(left, 0) + 500);
 }
 
-// A conversation was opened, perhaps in place of another: what was typed here earlier comes back, whoever has it.
-export function opened(before) {
+// A conversation was opened, perhaps in place of another: what was typed here earlier comes back, whoever has it, also
+// where it is later than what the server knew when it was asked, at `askedAt`.
+export function opened(before, askedAt) {
   if (before) drafts.giveUp(before);
   const compose = form();
   if (!compose) return;
@@ -111,13 +112,13 @@ export function opened(before) {
   const lost = drafts.takeUnsent(id);
   for (const mode of MODES) {
     const box = area(mode);
-    box.value = drafts.unsaved(id, mode) ?? box.value;
+    box.value = drafts.newer(id, mode, askedAt) ?? box.value;
     const unsent = lost.filter((one) => one.mode === mode).map((one) => one.text);
     if (unsent.length) putBack(id, mode, drafts.joined(unsent));
     else drafts.know(id, mode, box.value);
   }
   quotes.opened();
-  const here = drafts.unsaved(id, "reply") === undefined ? isFormatted() : drafts.isFormatted(id);
+  const here = drafts.newer(id, "reply", askedAt) === undefined ? isFormatted() : drafts.isFormatted(id);
   setFormatted(here || lost.some((one) => one.formatted));
   if (isFormatted()) later("rich", "show");
   if (lost.length) {
@@ -349,4 +350,5 @@ export function start() {
   document.addEventListener("desk:connected", () => drafts.flush());
   addEventListener("pagehide", () => drafts.flushAway());
   drafts.flush();
+  drafts.forgetOld();
 }

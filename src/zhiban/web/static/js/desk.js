@@ -67,13 +67,13 @@ function countInTitle() {
   document.title = unread ? `(${unread}) ${title}` : title;
 }
 
-function opened(before = 0) {
+function opened(before, askedAt) {
   const id = live.openId();
   html.dataset.pane = id ? "thread" : "list";
   html.dataset.drawer = "";
   seen = newest();
   toEnd();
-  composer.opened(before);
+  composer.opened(before, askedAt);
   typing.show();
   viewers.look();
   showCurrent();
@@ -160,7 +160,7 @@ document.addEventListener("htmx:after:request", (event) => {
   } else if (ctx?.request?.method === "POST") live.refreshList(true); // what I did myself may move rows at once
 });
 
-document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => { ctx.askedAt = performance.now(); });
+document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => { ctx.askedAt = Date.now(); });
 
 let shown = live.thread(); // morphing keeps the node, opening another conversation replaces it
 document.addEventListener("htmx:after:swap", ({ detail }) => {
@@ -171,9 +171,10 @@ document.addEventListener("htmx:after:swap", ({ detail }) => {
   if (live.thread() !== shown) {
     const before = Number(shown?.dataset.id || 0);
     shown = live.thread();
-    opened(before);
+    const askedAt = detail?.ctx?.askedAt ?? 0;
+    opened(before, askedAt);
     // It may be older than what was said while it was on its way.
-    if (live.changedSince(live.openId(), detail?.ctx?.askedAt ?? 0)) live.refreshThread();
+    if (live.changedSince(live.openId(), askedAt)) live.refreshThread();
     return;
   }
   if (stuck && oldest() === first) {
@@ -251,7 +252,7 @@ quotes.start(jump);
 assist.start();
 typing.start();
 viewers.start();
-opened();
+opened(0, Date.now() - performance.now());
 countInTitle();
 announce();
 toasts();

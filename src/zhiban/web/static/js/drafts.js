@@ -1,8 +1,10 @@
 // What was typed and the server does not have yet. It outlives the page, so that a lost network or a closed tab loses
-// no word; as soon as the server has a text, the copy here is dropped.
+// no word; as soon as the server has a text, the copy here is dropped. What was saved a moment ago is remembered for as
+// long as an answer may come that was put together before it.
 
 const ABANDONED = 30_000; // milliseconds, longer than a request may take: nobody sends this text any more
 export const SMALL = 2000; // characters; browsers finish requests of at most 64 KiB for a page that was left
+const REMEMBERED = 120_000; // milliseconds, longer than a page may be on its way
 const tab = tabName();
 const typed = new Map(); // the newest text of each conversation and mode in this page
 const flying = new Set(); // keys of texts that are being sent now
@@ -41,6 +43,36 @@ function write(state) {
   } catch { /* no room or not allowed: the page itself still has the text */ }
 }
 
+// Texts that the server has, by conversation and mode: when they were sent there, and when we knew that they had arrived.
+const memory = () => `zhiban:saved:${words().agent}`;
+
+function remembered() {
+  try {
+    const all = Object.entries(JSON.parse(localStorage.getItem(memory()) || "{}"));
+    return Object.fromEntries(all.filter(([, one]) => Math.abs(Date.now() - one.at) < REMEMBERED)); // a clock may be set
+  } catch {
+    return {};
+  }
+}
+
+function writeRemembered(all) {
+  try {
+    if (Object.keys(all).length) localStorage.setItem(memory(), JSON.stringify(all));
+    else localStorage.removeItem(memory());
+  } catch { /* no room or not allowed: an answer may show an older text */ }
+}
+
+// What is no longer needed does not stay on this machine; what a closed window left is dropped by the next one.
+export const forgetOld = () => writeRemembered(remembered());
+
+function remember(name, text, sentAt) {
+  const all = remembered();
+  if (all[name]?.sentAt > sentAt) return; // another window has sent a later one meanwhile
+  all[name] = { text, sentAt, at: Date.now() };
+  writeRemembered(all);
+  setTimeout(forgetOld, REMEMBERED);
+}
+
 // A draft as it is now; the server hears of it after a short rest, and now and then where there is none.
 export function keep(id, mode, text, rest = 600) {
   typed.set(nameOf(id, mode), text);
@@ -68,11 +100,15 @@ function fields(name, text) {
   return new URLSearchParams({ text, mode, ...(mode === "reply" && isFormatted(id) && { formatted: true }) });
 }
 
-// The draft that the server may not know, or undefined.
-export const unsaved = (id, mode) => read().drafts[nameOf(id, mode)];
+// The draft, where an answer of the server that was asked for at that moment (of `Date`) may not have it; else undefined.
+export function newer(id, mode, askedAt) {
+  const saved = remembered()[nameOf(id, mode)];
+  return read().drafts[nameOf(id, mode)] ?? (saved?.at >= askedAt ? saved.text : undefined);
+}
 
 async function save(name, text) {
   const [id] = name.split(" ");
+  const sentAt = Date.now();
   const answer = await fetch(`/conversations/${id}/draft`, {
     method: "POST",
     body: fields(name, text),
@@ -85,8 +121,10 @@ async function save(name, text) {
     if (state.drafts[name] === text) delete state.drafts[name];
     write(state);
   }
-  if (stored) document.dispatchEvent(new CustomEvent("desk:measured", { detail: { id: Number(id), text, ...(await answer.json()) } }));
-  return stored;
+  if (!stored) return false;
+  remember(name, text, sentAt);
+  document.dispatchEvent(new CustomEvent("desk:measured", { detail: { id: Number(id), text, ...(await answer.json()) } }));
+  return true;
 }
 
 function saveNewest(name) {
@@ -134,6 +172,7 @@ export function sent(key) {
   delete state.unsent[key];
   write(state);
   // The server forgot the draft together with the sending; what was typed meanwhile is told again.
+  if (one) remember(nameOf(one.id, one.mode), "", one.at);
   const newer = one && typed.get(nameOf(one.id, one.mode));
   if (newer) keep(one.id, one.mode, newer, 0);
 }

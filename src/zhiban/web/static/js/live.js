@@ -151,7 +151,7 @@ function connect() {
     if (said.presence) document.dispatchEvent(new Event("desk:presence"));
     if (said.notified) document.dispatchEvent(new Event("desk:notified"));
     if (!said.everything && !said.conversations.length) return;
-    for (const id of said.everything ? [0] : said.conversations) changedAt.set(id, performance.now());
+    for (const id of said.everything ? [0] : said.conversations) changedAt.set(id, Date.now());
     refreshList(false, { mine: said.mine, numbers: besidesRows(said), spread: said.spread });
     if (said.everything || said.conversations.includes(openId())) refreshThread();
   });
