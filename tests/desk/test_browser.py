@@ -333,7 +333,7 @@ async def test_nothing_moves_for_those_who_asked_for_rest(site: Site, enter: Vis
     assert await page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--base').trim()") == "1ms"
 
 
-FRAME = ("menus", "presence", "command", "notifications")  # scripts of every page of colleagues
+FRAME = ("early", "menus", "presence", "command", "notifications")  # scripts of every page of colleagues
 PAGES = {"desk": "desk", "rules": "editor", "knowledge": "knowledge", "tickets": "tickets", "settings": "settings"}
 SHEETS = ("tokens", "ui", "notifications", "tabbar")  # of every page of colleagues
 LATER = ("tools", "compose", "assist", "pick", "command")  # what the desk fetches when it has been shown

@@ -112,7 +112,7 @@ export function opened(before, askedAt) {
   const lost = drafts.takeUnsent(id);
   for (const mode of MODES) {
     const box = area(mode);
-    box.value = drafts.newer(id, mode, askedAt) ?? box.value;
+    takeUp(box, drafts.newer(id, mode, askedAt));
     const unsent = lost.filter((one) => one.mode === mode).map((one) => one.text);
     if (unsent.length) putBack(id, mode, drafts.joined(unsent));
     else drafts.know(id, mode, box.value);
@@ -126,6 +126,16 @@ export function opened(before, askedAt) {
     document.dispatchEvent(new CustomEvent("desk:trouble", { detail: words().kept }));
   }
   measure();
+}
+
+// A draft goes before what the server showed, and not before what was typed until now: that stays where it was typed.
+function takeUp(box, draft) {
+  if (draft === undefined) return;
+  const { value: now, defaultValue: before } = box;
+  if (now === before) box.value = box.defaultValue = draft; // nobody typed it here
+  else if (now.startsWith(before)) box.value = draft + now.slice(before.length);
+  else if (now.endsWith(before)) box.value = now.slice(0, -before.length) + draft;
+  else box.value = drafts.joined([draft, now]);
 }
 
 // Words that did not go out stand before what has been typed since.
