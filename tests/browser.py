@@ -13,7 +13,7 @@ from yarl import URL
 from tests import slowness
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, BrowserContext, Page
+    from playwright.async_api import Browser, BrowserContext, Page, Request
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("ZHIBAN_BROWSER") or next((found for name in NAMES if (found := shutil.which(name))), None)
@@ -40,6 +40,8 @@ EXPECTED = (
     "AudioContext",
 )
 
+NOTHING = frozenset({"null", "undefined", "NaN"})  # what an address has where a script had nothing to put there
+
 Visit = Callable[..., Awaitable["Page"]]
 
 
@@ -47,6 +49,11 @@ async def holds(page: Page, expression: str) -> None:
     """Wait until an expression of JavaScript is true in the page. A function is evaluated once and then called; a bare
     expression would be evaluated anew with every look, which our Content Security Policy refuses from the second on."""
     await page.wait_for_function(f"() => {expression}")
+
+
+def made_of_nothing(url: str) -> bool:
+    """Whether a script built this address without having what belongs there."""
+    return not NOTHING.isdisjoint(URL(url).path.split("/"))
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +75,11 @@ async def visit(chromium: Browser) -> AsyncIterator[Visit]:
     complaints: list[str] = []
     contexts: list[BrowserContext] = []
 
+    def asked(request: Request) -> None:
+        if made_of_nothing(request.url):
+            said = f"{request.method} {request.url} ({request.resource_type} of {request.headers.get('referer')})"
+            complaints.append(f"an address made of nothing: {said}")
+
     async def go(
         url: str,
         *,
@@ -86,6 +98,7 @@ async def visit(chromium: Browser) -> AsyncIterator[Visit]:
             has_touch=touch,
         )
         contexts.append(context)
+        context.on("request", asked)
         await slowness.slow_down(context)
         if cookie:
             origin = str(URL(url).origin())  # with a path, it would be the cookie of what lies below
