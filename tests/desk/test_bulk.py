@@ -17,6 +17,8 @@ from tests.desk.seed import create_seed
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST
 from tests.desk.test_desk import next_event, told
+from zhiban.conversations import labels
+from zhiban.events import SYSTEM
 from zhiban.people import teams
 
 
@@ -151,8 +153,30 @@ async def test_an_undo_that_somebody_wrote_by_hand_changes_nothing_else(site: Si
         assert (status, json.loads(text)["words"][:5]) == (200, "已撤销0个"), form
     for form in ({"do": "undo-explode"}, {"do": "undo-priority", "to": "x"}, {"do": "undo-label", "to": "x"}):
         assert (await post(**form))[0] == 409, form
-    status, text = await post(do="undo-assign", to=watcher, was=f"{mine}:999999")
-    assert (status, json.loads(text)["refused"]) == (200, [mine])
+    for label in ("undo-label", "undo-unlabel"):
+        assert (await post(do=label, to="999999"))[0] == 404
+    for form in ({"do": "undo-assign", "to": watcher}, {"do": "undo-team", "to": "none"}):
+        status, text = await post(**form, was=f"{mine}:999999")
+        assert (status, json.loads(text)["refused"]) == (200, [mine]), form
+
+
+async def test_neither_a_label_nor_a_team_that_is_gone_comes_back_by_an_undo(site: Site) -> None:
+    lin, seed, now = await site.signed_in(), site.seed, site.seed.clock.now()
+    ids, bug = [seed.conversations["周予安"]], seed.labels["缺陷"]
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        team = await teams.create(tx, name="售前", now=now)
+    await act(lin, "label", ids, str(bug))
+    await act(lin, "team", ids, str(team))
+    unlabelled, without = await act(lin, "unlabel", ids, str(bug)), await act(lin, "team", ids, "none")
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await labels.remove_label(tx, bug, by=SYSTEM, now=now)
+        await teams.remove(tx, team, now=now)
+    assert (await lin.post("/desk/bulk", unlabelled["undo"])).status == 404
+    assert (await undone(lin, without))["refused"] == ids
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        (row,) = await tx.rows("select labels, team_id from conversation where id = any(%(ids)s)", ids=ids)
+    assert bug not in row[0]
+    assert row[1] is None
 
 
 async def test_they_are_snoozed_until_a_date_and_time_of_ones_own(site: Site) -> None:

@@ -23,6 +23,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import mark
 from zhiban.people.permissions import Access, check_may_answer
+from zhiban.people.teams import access_team
 
 ASSISTANT, NOBODY = "assistant", "nobody"
 
@@ -96,8 +97,18 @@ async def undo_assignments(
 async def undo_teams(
     tx: Transaction, access: Access, before: Mapping[int, int | None], *, given: int | None, now: datetime
 ) -> BulkResult:
-    """Give each back to the team that had it, where it is still that one's it was `given` to. Raises NotAllowed."""
+    """Give each back to the team that had it, where there is that one and it is still whose it was `given` to.
+
+    Raises NotAllowed.
+    """
+    gone: dict[int | None, str] = {}
+    for to in sorted({to for to in before.values() if to is not None}):  # locked before what it is given, as elsewhere
+        try:
+            await access_team(tx, to)
+        except NotFound as error:
+            gone[to] = error.sentence
     states, refused = await states_to_change(tx, access, list(before))
+    refused |= {one.id: gone[before[one.id]] for one in states if before[one.id] in gone}
 
     def back(state: ConversationState) -> tuple[Change, ...]:
         if state.team_id != given:

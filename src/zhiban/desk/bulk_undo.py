@@ -18,6 +18,7 @@ from zhiban.conversations.bulk_undo import (
     undo_teams,
 )
 from zhiban.conversations.changes import ChangeLabels
+from zhiban.conversations.labels import access_label
 from zhiban.conversations.models import Priority
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
@@ -73,15 +74,15 @@ class BulkUndo:
         pairs = (one.partition(":") for one in was.split(","))
         return cls(do.removeprefix(UNDO), to, {int(id_): value for id_, _, value in pairs if _is_id(id_)})
 
-    def chunk(self, access: Access, now: datetime) -> Chunk:
-        """How it is undone. Raises Conflict where nothing of that kind is."""
+    async def chunk(self, tx: Transaction, access: Access, now: datetime) -> Chunk:
+        """How it is undone. Raises Conflict where nothing of that kind is, NotFound where the label is gone."""
         match self.did:
             case "resolve":
                 return lambda tx, ids: undo_resolutions(tx, access, ids, now=now)
             case "snooze":
                 return lambda tx, ids: undo_snoozes(tx, access, ids, now=now)
             case "label" | "unlabel" if _is_id(self.to):
-                label = frozenset({int(self.to)})
+                label = frozenset({(await access_label(tx, int(self.to))).id})
                 back = ChangeLabels(remove=label) if self.did == "label" else ChangeLabels(add=label)
                 return lambda tx, ids: change_many(tx, access, ids, back, now=now)
             case "assign":

@@ -200,7 +200,7 @@ async def _chunk_of(desk: DeskRequest, tx: Transaction, wish: _BulkWish) -> tupl
         target = desk.agent.id if to == "me" else int(to)
         return desk.texts("已分配{n}个"), lambda tx, ids: assign_many(tx, desk.access, ids, to=target, now=now), target
     if wish.undo is not None:
-        return desk.texts("已撤销{n}个"), wish.undo.chunk(desk.access, now), None
+        return desk.texts("已撤销{n}个"), await wish.undo.chunk(tx, desk.access, now), None
     words, chunk = _of_status(desk, wish) or await _of_description(desk, tx, wish)
     return words, chunk, None
 

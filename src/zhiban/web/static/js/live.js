@@ -68,10 +68,11 @@ export function refreshList(force = false, { mine = false, numbers = false, spre
 }
 
 // Whether nothing that changed can be a row of the list on the screen: what somebody else has, or the assistant, is in
-// neither of the two queues that agents work from, unless it was there a moment ago.
+// neither of the two queues that agents work from, unless it was there a moment ago. Only among what
+// is open: what is resolved or snoozed is listed by more than whose it is.
 function besidesRows(said) {
-  const { queue = "mine", label, view, filter } = document.getElementById("list")?.dataset ?? {};
-  if (!["mine", "unassigned"].includes(queue) || label || view || filter) return false;
+  const { queue = "mine", tab = "open", label, view, filter } = document.getElementById("list")?.dataset ?? {};
+  if (!["mine", "unassigned"].includes(queue) || tab !== "open" || label || view || filter) return false;
   if (said.everything || said.mine || said.unclaimed) return false;
   return !said.conversations.some((id) => document.getElementById(`row-${id}`));
 }
