@@ -18,7 +18,7 @@ class TooManyRequests(ZhibanError):
 
 
 class RequestRate:
-    """Lets each address ask `most` times in `seconds`, in one go or spread."""
+    """Lets each address ask `most` times in `seconds`, in one go or spread. What is refused does not count."""
 
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most
@@ -29,8 +29,9 @@ class RequestRate:
         """Take one request of this address at this moment, in seconds. Raises TooManyRequests."""
         left, before = self._left.pop(address, (float(self._most), now))
         left = min(float(self._most), left + (now - before) * self._per_second)
-        self._left[address] = (max(left - 1, 0.0), now)
+        refused = left < 1
+        self._left[address] = (left if refused else left - 1, now)
         if len(self._left) > MOST_KNOWN:
             self._left.popitem(last=False)
-        if left < 1:
+        if refused:
             raise TooManyRequests("Too many requests. Wait a minute, then try again.")
