@@ -11,8 +11,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.conftest import Cluster
 from tests.tickets.chat import ASSISTANT, Chat, group_chat
 from tests.tickets.stand import TrackerStand, tracker_stand
 from zhiban.assistant.group_turn import GroupAssistant
@@ -22,6 +25,7 @@ from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge.vectors import Embedders
 from zhiban.ports import Embedder, Issue, ModelUnavailable, Repository, TrackerUser, TryLater
+from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.tickets import issue_search, issue_vectors, issues, repositories
 from zhiban.tickets.issue_search import FoundIssue, IssueFinder
 from zhiban.tickets.issue_text import digest_of, embedded_text
@@ -348,6 +352,25 @@ async def test_a_search_that_takes_too_long_finds_nothing_and_the_turn_goes_on(d
     async with stand.database.transaction(stand.workspace_id) as tx:
         await issue_search.search_issues(tx, desk.repository, "支付页白屏")
         assert await tx.value("select current_setting('statement_timeout')") == limit
+
+
+async def test_a_server_that_does_not_trust_the_operators_compares_one_repository_alone(
+    desk: Desk, urls: DatabaseUrls, cluster: Cluster
+) -> None:
+    stand = desk.stand
+    stand.board.repositories.append(Repository("2", "acme/large"))
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        large = await repositories.keep(tx, stand.connection_id, stand.board.repository("acme/large"), now=stand.now)
+        for number in range(300):
+            one = Issue("acme/large", number, "", "支付页白屏", "open", TrackerUser("lin"), stand.now, stand.now)
+            await issues.note(tx, large, one, quietly=True, now=stand.now)
+    superuser = make_conninfo(cluster.superuser, dbname=conninfo_to_dict(urls.app)["dbname"])
+    async with await psycopg.AsyncConnection.connect(superuser, autocommit=True) as connection:
+        await connection.execute("alter function arrayoverlap(anyarray, anyarray) not leakproof")
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        assert (await issue_search.search_issues(tx, desk.repository, "支付页白屏了"))[0].number == 3
+        read = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'issue_index'"
+        assert await tx.value(read) < 100
 
 
 def test_an_embedder_reads_what_somebody_wrote_and_no_form() -> None:
