@@ -119,6 +119,8 @@ async def test_how_we_behave_in_a_group_is_for_whoever_manages_inboxes(site: Sit
     bound = await agent.post(f"/conversations/{id_}/group", {**form, "files": "bound"})
     assert bound.text.count("绑定了账号的成员和群管理") == 4  # what is set, and the choice of three
     assert '<option value="bound" selected>' in bound.text
+    signed = await agent.post(f"/conversations/{id_}/group", {**form, "signature": "anonymous"})
+    assert '<option value="anonymous" selected>' in signed.text
     public = await agent.post(f"/conversations/{id_}/group", {**form, "publish_files": "pictures"})
     assert '<option value="pictures" selected>公开图片' in public.text
     await agent.post(f"/conversations/{id_}/group", form)
@@ -185,6 +187,12 @@ async def test_one_lives_with_groups_all_day(site: Site, enter: Visit) -> None:
     assert await faults(page) == []
     await page.keyboard.press("Enter")
     await expect(page.locator("#talk")).to_contain_text("@老杨 看一下")
+    seed = site.seed
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        now = seed.clock.now()
+        answer = IncomingMessage("g9", GROUP, "yang", SenderRole.CONTACT, Kind.TEXT, "好，晚上看", now, group=True)
+        await ingest(tx, seed.inbox, [answer], now=now, process_id=1)
+    await expect(page.locator("#talk")).to_contain_text("好，晚上看")
     await page.locator("#group-settings > summary").click()
     await page.select_option('#group-settings [name="answers"]', "never")
     await page.get_by_role("button", name="保存").click()

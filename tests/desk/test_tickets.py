@@ -64,6 +64,8 @@ async def test_a_ticket_is_opened_given_away_talked_about_and_finished(lin: Clie
     assert "已完成" in (await lin.get(address)).text
     assert address in (await lin.get("/tickets?view=board")).text
     assert await rows(site, "select state, done_at is not null from ticket") == [("done", True)]
+    history = re.sub(r"<[^>]+>", "", (await lin.get(address)).text.partition(">经过<")[2])
+    assert all(f"{said}林晓" in history for said in ("开了工单", "改为已完成")), history[:500]
 
 
 async def test_a_ticket_is_opened_from_messages_that_were_picked(lin: Client, site: Site) -> None:

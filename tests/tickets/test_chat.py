@@ -78,8 +78,11 @@ async def test_what_is_not_to_be_in_it_is_said_with_the_command(chat: Chat) -> N
     assert "草稿里只有5条" in await chat.asks("liang", "以上5条开工单，除了第9条")
     assert "至少要留一条" in await chat.asks("liang", "以上1条开工单，去掉第1条")
     assert await tickets(chat) == []
-    assert "已开工单1" in await chat.asks("liang", "以上5条开工单，去掉最后一条")
+    filed = await chat.asks("liang", "以上5条开工单，去掉最后一条")
+    assert "已开工单1" in filed
+    assert "10分钟内回复“撤销”" in filed  # nobody was asked
     assert (await tickets(chat))[0][3] == 4
+    assert "已撤销工单1" in await chat.asks("liang", "撤销")
 
 
 async def test_what_is_said_about_something_else_is_heard_and_not_answered(chat: Chat) -> None:

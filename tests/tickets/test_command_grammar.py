@@ -191,3 +191,24 @@ def _traditional(command: TicketCommand) -> TicketCommand:
 def test_what_was_written_by_the_grammar_is_read_as_it_was_meant(made: tuple[str, TicketCommand]) -> None:
     text, meant = made
     assert parse(text, addressed=False, quoting=True) == meant, text
+
+
+# What is told with a number that counts no messages, in front of a command and behind it.
+OTHER = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["", "v", "#", "第", "端口", "连着"]),
+    st.integers(0, 99_999) | st.decimals(0, 99, places=1),
+    st.sampled_from(["", "次", "条记录丢了", "条说得对", "个人都遇到", "分钟前开始", "点以后", "%", "版崩了"]),
+)
+BEHIND = st.sampled_from(["", "，标题：", "，说明：", "\n说明："])
+
+
+@given(NUMBER, OTHER, st.sampled_from(["，", "。", "\n", "！"]), BEHIND, OTHER)
+def test_a_command_takes_its_own_number_and_none_of_those_around_it(
+    number: tuple[int, str], before: str, stop: str, behind: str, other: str
+) -> None:
+    count, spelt = number
+    text = f"{before}{stop}以上{spelt}条开工单{behind + other if behind else ''}"
+    command = parse(text, addressed=False)
+    assert command is not None, text
+    assert command.window == LastMessages(count), text

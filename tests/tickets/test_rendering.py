@@ -138,6 +138,8 @@ def test_titles_are_short_and_whole() -> None:
         ("image", "", {}, [FrozenFile("a.png", 12_345)], "[图片 12 KB]"),
         ("image", "看这里", {}, [FrozenFile("a.png")], "[图片]\n看这里"),
         ("voice", "", {}, [FrozenFile("v.amr", 9000, 12)], "[语音 12秒]"),
+        ("voice", "明天发货", {}, [FrozenFile("v.amr", 9000, 12)], "[语音 12秒]\n明天发货"),
+        ("other", "[红包]", {"type": "wechat_12"}, [], "[红包]"),
         ("file", "", {}, [FrozenFile("日志.zip", 3_565_158)], "[文件 日志.zip 3.4 MB]"),
         ("file", "", {}, [FrozenFile("日志.zip", fetched=False)], "[文件 日志.zip 没有取到]"),
         ("location", "", {"name": "总部", "address": "海淀"}, [], "[位置] 总部 海淀"),

@@ -204,6 +204,17 @@ async def test_reading_only_sends_and_accepts_nothing(heard: Heard) -> None:
     assert (state["accepted"], state["sent"]) == ([], [])
 
 
+@pytest.mark.parametrize("heard", [{"accept_friends": False, "accept_invitations": False}], indirect=True)
+async def test_who_accepts_nothing_by_policy_may_still_speak(heard: Heard) -> None:
+    await heard.gateway.play("friendship", id="f-3", contactId="wxid_new", hello="hi")
+    await heard.gateway.play("invite", id="i-3", inviterId=LI, roomId="r9@chatroom", topic="群")
+    await heard.until(lambda: len(heard.of(UnknownVendorEvent)) == 2)
+    assert {one.kind for one in heard.of(UnknownVendorEvent)} == {"friendship_requested", "room_invitation_received"}
+    await heard.channel.send(Outgoing("k9", LI, Kind.TEXT, "您好"))
+    state = await heard.gateway.play("state")
+    assert (state["accepted"], [one["text"] for one in state["sent"]]) == ([], ["您好"])
+
+
 async def test_taken_back(heard: Heard) -> None:
     room = await group(heard)
     wrong = await heard.gateway.says(LI, "说错了", room=room)
