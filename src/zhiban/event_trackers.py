@@ -132,6 +132,15 @@ class RepositoryRenamed(Event):
     previous: str
 
 
+class RepositoryAliased(Event):
+    """What groups may call a repository besides its name; empty: nothing."""
+
+    repository_id: int
+    name: str
+    alias: str
+    previous: str
+
+
 class RepositoryLinked(Event):
     """A group hears of the repositories that the pattern names, or hears of them in another way now."""
 

@@ -165,6 +165,7 @@ from zhiban.event_trackers import (
     MemberLoginEnded,
     MirroringPaused,
     MirroringResumed,
+    RepositoryAliased,
     RepositoryLinked,
     RepositoryRenamed,
     RepositoryUnlinked,
@@ -191,7 +192,7 @@ __all__ += ["GroupAnswersSilenced", "InboxResumed", "ThresholdsMoved"]
 __all__ += ["ConnectionRemoved", "InboxAdded", "InboxConfigured", "InboxMended", "InboxPaused", "InboxRemoved"]
 __all__ += ["IssueChanged", "IssueCommented", "IssueOpened", "IssueRefused", "IssueWritten", "RepositoryLinked"]
 __all__ += ["IssueCommentChanged", "MemberLoginBound", "MemberLoginEnded", "MirroringPaused", "MirroringResumed"]
-__all__ += ["RepositoryRenamed", "RepositoryUnlinked"]
+__all__ += ["RepositoryAliased", "RepositoryRenamed", "RepositoryUnlinked"]
 __all__ += ["MessageTranslated", "SavedViewAdded", "SavedViewChanged", "SavedViewRemoved", "SessionRevoked"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
 __all__ += ["ClockDoubted", "DataExported", "DataForgotten", "FileDownloaded", "RetentionChanged"]

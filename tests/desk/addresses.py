@@ -229,6 +229,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/trackers/{tracker_id}/resume": Entry("managers"),
     "GET /settings/repositories": Entry("managers"),
     "POST /settings/repositories": Entry("managers", {"group": "1", "pattern": "acme/*"}, NOW_NOT),
+    "POST /settings/repositories/alias": Entry("managers", {"repository": "acme/shop", "alias": "店"}, NOW_NOT),
     "POST /settings/repositories/{link_id}": Entry("managers", {"mode": "list"}),
     "POST /settings/repositories/{link_id}/remove": Entry("managers"),
     "GET /settings/people": Entry(),

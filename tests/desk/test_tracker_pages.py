@@ -9,6 +9,8 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from tests.desk.conftest import Client, Site
 from zhiban.channels import inboxes
 from zhiban.channels.credentials import opened
@@ -17,11 +19,13 @@ from zhiban.conversations.ingest import ingest
 from zhiban.desk.settings_page import ChannelSetup
 from zhiban.events import SYSTEM
 from zhiban.integrations.github.integration import GITHUB
+from zhiban.kit.errors import NotFound
 from zhiban.kit.settings import load
 from zhiban.ports import IncomingMessage, Kind, Repository, SenderRole
 from zhiban.testing.github import GitHubSimulator, application
 from zhiban.testing.serving import served
-from zhiban.tickets import repositories
+from zhiban.tickets import filing, repositories
+from zhiban.tickets.command import parse
 
 NEW = "/settings/trackers/new"
 LINKS = "/settings/repositories"
@@ -245,3 +249,43 @@ async def test_links_that_make_no_sense_are_refused_in_words(site: Site) -> None
     hostile = '<script>x</script>/"><img>'
     answer = await owner.post(LINKS, {**good, "pattern": hostile})
     assert (answer.status, "<script>x" in answer.text, "<img>" in answer.text) == (422, False, False)
+
+
+async def test_a_group_may_call_a_repository_by_another_word(site: Site) -> None:
+    first, second = await with_groups(site)
+    owner, alias = await site.signed_in(), f"{LINKS}/alias"
+    assert (await owner.post(LINKS, {"group": str(first), "pattern": "acme/*"})).status == 303
+    assert (await owner.post(alias, {"repository": "ACME/docs", "alias": " 文档 "})).status == 303
+    assert (await owner.post(alias, {"repository": "acme/docs", "alias": "文档"})).status == 303  # said twice
+    for wrong in (
+        {"repository": "acme/shop", "alias": "文档"},  # another one is called so
+        {"repository": "acme/shop", "alias": "acme/docs"},
+        {"repository": "acme/shop", "alias": "文档仓库"},
+        {"repository": "acme/shop", "alias": "一 二"},
+        {"repository": "acme/nothing", "alias": "店"},
+        {"repository": "", "alias": "店"},
+    ):
+        refused = await owner.post(alias, wrong)
+        assert (refused.status, 'role="alert"' in refused.text) == (422, True), wrong
+    page = (await owner.get(LINKS)).text
+    assert ("<b>文档</b>" in page, "acme/docs" in page) == (True, True)
+
+    async def meant(conversation: int, text: str) -> str:
+        command = parse(text, addressed=False)
+        assert command is not None
+        async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+            found = await filing.repository_wanted(tx, conversation, command.options.repository)
+        assert found is not None
+        return found.name
+
+    assert await meant(first, "以上5条开工单，到文档仓库") == "acme/docs"
+    assert await meant(first, "以上5条开工单，到文档") == "acme/docs"
+    assert await meant(first, "以上5条开工单，到shop仓库") == "acme/shop"
+    with pytest.raises(NotFound):  # a group that is not linked with it reaches it by no word
+        await meant(second, "以上5条开工单，到文档仓库")
+    assert (await owner.post(alias, {"repository": "acme/docs"})).status == 303
+    with pytest.raises(NotFound):
+        await meant(first, "以上5条开工单，到文档仓库")
+    told = [(one["name"], one["previous"], one["alias"]) for one in await facts(site, "repository_aliased")]
+    assert told == [("acme/docs", "", "文档"), ("acme/docs", "文档", "")]
+    assert "改了仓库的别名" in (await owner.get("/settings/audit")).text

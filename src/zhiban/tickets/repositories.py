@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from zhiban.events import SYSTEM, Actor, RepositoryLinked, RepositoryRenamed, RepositoryUnlinked
+from zhiban.events import SYSTEM, Actor, RepositoryAliased, RepositoryLinked, RepositoryRenamed, RepositoryUnlinked
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
@@ -18,6 +18,9 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports import Repository
 
 _PATTERN = re.compile(r"[\w.*-]{1,100}(?:/[\w.*-]{1,100}){1,4}")
+
+# What a command in a group can say behind 到, and no name of a repository.
+_ALIAS = re.compile(r"(?!.*仓库\Z)[^\s/#@，,。；;：:]{1,40}")
 
 _COLUMNS = (
     "id, connection_id, external_id, name, alias, private, issues_enabled, archived, settings, synced_at, removed_at"
@@ -127,6 +130,28 @@ async def repository_called(tx: Transaction, name: str) -> RepositoryRow | None:
         "and (lower(name) = lower(%(name)s) or lower(alias) = lower(%(name)s)) order by id limit 1",
         name=name.strip(),
     )
+
+
+async def call(tx: Transaction, name: str, alias: str, *, by: Actor, now: datetime) -> bool:
+    """Let groups call the repository of this name by the alias, too; by its name alone where that is empty. False when
+    they do already. Raises Misconfigured, NotFound."""
+    wanted, alias = name.strip(), alias.strip()
+    row = await repository_called(tx, wanted)
+    if row is None:
+        raise NotFound(f"There is no repository {wanted[:100]} that we reach.")
+    if alias == (row.alias or ""):
+        return False
+    if alias and not _ALIAS.fullmatch(alias):
+        raise Misconfigured("An alias is a word of up to 40 characters without / # @ or stops, not ending in 仓库.")
+    other = await repository_called(tx, alias) if alias else None
+    if other is not None and other.id != row.id:
+        raise Misconfigured(f"{other.name} is called {alias} already.")
+    await tx.run("update repository set alias = %(alias)s where id = %(id)s", alias=alias or None, id=row.id)
+    aliased = RepositoryAliased(
+        actor=by, at=now, repository_id=row.id, name=row.name, alias=alias, previous=row.alias or ""
+    )
+    await event_log.append(tx, aliased)
+    return True
 
 
 async def repositories_of(tx: Transaction, conversation_id: int) -> list[RepositoryRow]:

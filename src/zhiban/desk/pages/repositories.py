@@ -134,12 +134,13 @@ class RepositoriesPage(FormPage):
             links=links,
             groups=[(id_, name or self.texts("群{tag}", tag=id_)) for id_, name in named],
             names=[row.name for row in rows][:MOST_NAMES],
+            aliased=[row for row in rows if row.alias],
             any_repository=bool(rows),
             modes=GROUP_NEWS,
             events=EVENTS,
             budget=MESSAGES_A_MINUTE,
             usual=LinkSettings(),
-            typed={"group": 0, "pattern": "", **values},
+            typed={"group": 0, "pattern": "", "repository": "", "alias": "", **values},
         )
 
     async def _links(self, tx: Transaction, named: dict[int, str], names: list[str]) -> list[LinkView]:
@@ -184,6 +185,17 @@ async def add(page: Linking, chosen: Chosen, group: Annotated[int, Form()] = 0, 
             await repositories.link(tx, id_, pattern, settings=chosen.settings(), by=page.actor, now=page.now)
     except (Misconfigured, Conflict, NotFound) as error:
         return await page.refused(error, group=group, pattern=pattern)
+    return page.back(HERE)
+
+
+@router.post(HERE + "/alias")
+async def call(page: Linking, repository: Short = "", alias: Short = "") -> Response:
+    """What groups may call a repository besides its name; nothing where the alias is empty."""
+    try:
+        async with page.transaction() as tx:
+            await repositories.call(tx, repository, alias, by=page.actor, now=page.now)
+    except (Misconfigured, NotFound) as error:
+        return await page.refused(error, repository=repository, alias=alias)
     return page.back(HERE)
 
 
