@@ -48,7 +48,8 @@ async def talk(db: Database, workspace: int) -> AsyncIterator[tuple[Chat, LlmSim
 async def test_what_a_model_calls_it_is_shown_filed_and_read_without_secrets(talk: tuple[Chat, LlmSimulator]) -> None:
     chat, model = talk
     model.script.append(named("主库切换后增量同步丢数据", "切换后位点会跳，回退到 2.3.6 就没事。"))
-    assert "标题：主库切换后增量同步丢数据" in await chat.asks("liang", "以上5条开工单")
+    shown = await chat.asks("liang", "以上5条开工单")
+    assert "标题：主库切换后增量同步丢数据\n摘要：切换后位点会跳，回退到 2.3.6 就没事。" in shown  # all that leaves
     await chat.asks("liang", "确认")
     assert await chat.rows("select title, summary from ticket") == [
         ("主库切换后增量同步丢数据", "切换后位点会跳，回退到 2.3.6 就没事。")

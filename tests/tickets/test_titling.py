@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -78,3 +79,13 @@ async def test_without_a_model_and_without_words(model: ChatModel, simulator: Ll
     assert await proposed(LINES, ZH, None) == OWN
     assert (await proposed([], ZH, model)).title
     assert not simulator.asked
+
+
+def test_a_long_talk_has_a_summary_of_its_own_words() -> None:
+    said = ["昨晚主库切了一次，同步丢了数据", "我也是", "备份也失败了，打我电话 13800006021", "早", "重启以后还是报错",
+            "备份也失败了", "登录超时"]  # fmt: skip
+    lines = [FrozenLine(n, "a", "老杨", "", LINES[0].sent_at, text) for n, text in enumerate(said)]
+    naming = extracted(lines, ZH)
+    assert naming == Naming("昨晚主库切了一次，同步丢了数据", "备份也失败了，打我电话；重启以后还是报错")
+    assert extracted(lines[:5], ZH).summary == ""  # they are read as soon as it
+    assert extracted([replace(lines[0], recalled=True), *lines[1:]], ZH).title == "备份也失败了，打我电话"

@@ -54,6 +54,8 @@ def preview_words(preview: Preview, texts: Texts) -> str:
         texts("工单草稿，{minutes}分钟内有效", minutes=int(LIFE.total_seconds() // 60)),
         texts("标题：{title}", title=hidden(wish.title, texts)),
     ]
+    if wish.summary:
+        lines.append(texts("摘要：{summary}", summary=hidden(wish.summary, texts)))
     if preview.repository is not None:
         where = texts("仓库：{name}", name=preview.repository.name)
         lines.append(where if preview.repository.private else where + texts("（公开）"))

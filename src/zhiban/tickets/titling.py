@@ -25,6 +25,7 @@ SECONDS = 8.0  # somebody waits in the chat for the preview
 DESK_SECONDS = 3.0  # a colleague waits for the draft's page
 _TITLE = 40  # characters of a title taken from the messages
 _SUMMARY = 300
+_AT_A_GLANCE = 5  # messages that say themselves what a summary of them would
 _READ = 400  # characters of each message that a model reads
 
 _TROUBLE = lazy_pattern(
@@ -72,13 +73,17 @@ class Naming:
 
 
 def extracted(lines: Sequence[FrozenLine], texts: Texts) -> Naming:
-    """The first sentence that tells of a trouble or a wish, or the longest of the first ones. No secret is in it."""
-    sentences = [each for line in lines if not line.recalled for each in _sentences(hidden(line.text, texts))]
+    """The first sentence that tells of a trouble or a wish, or the longest of the first ones; of a long talk also the
+    next two that tell of one, as its summary. No secret is in it."""
+    there = [line for line in lines if not line.recalled]
+    sentences = [each for line in there for each in _sentences(hidden(line.text, texts))]
     if not sentences:
-        placeholder = next((line.text for line in lines if line.text and not line.recalled), "")
+        placeholder = next((line.text for line in there if line.text), "")
         return Naming(shortened_title(hidden(placeholder, texts))[:_TITLE] or texts("来自对话的工单"))
-    telling = next((each for each in sentences if _TROUBLE.search(each) and len(each) >= 6), None)
-    return Naming(_cut(telling or max(sentences[:3], key=len)))
+    telling = list(dict.fromkeys(each for each in sentences if _TROUBLE.search(each) and len(each) >= 6))
+    title = _cut(telling[0] if telling else max(sentences[:3], key=len))
+    more = telling[1:3] if len(there) > _AT_A_GLANCE else []
+    return Naming(title, texts("；").join(_cut(each) for each in more))
 
 
 async def proposed(

@@ -227,6 +227,7 @@ async def _begin(tx: Transaction, page: DraftPage, head: ThreadHead, form: Ticke
     if linked:
         offered = await publishing.offers(tx, head.id, ids, await publishes_of(tx, page.request, head))
         publish = tuple(one.attachment_id for one in offered)
+    naming = extracted(lines, page.texts)
     key = f"desk-{page.agent.id}-{head.id}-{form.last('key')[:64] or page.now.timestamp()}"
     draft = await drafts.begin(
         tx,
@@ -234,7 +235,8 @@ async def _begin(tx: Transaction, page: DraftPage, head: ThreadHead, form: Ticke
         Requester(None, page.agent.name, agent_id=page.agent.id),
         Wish(
             lines,
-            extracted(lines, page.texts).title,
+            naming.title,
+            naming.summary,
             repository_id=linked[0].id if linked else None,
             publish=publish,
         ),
