@@ -433,3 +433,5 @@ async def test_what_a_comment_shows_goes_with_its_message(place: Publishing, car
         await conversation_retention.forget_messages(tx, before=later, after=(epoch, 0), run_began=later, now=later)
     with pytest.raises(Gone):
         await place.read(address)
+    (fact,) = await place.stand.facts("file_withdrawn")
+    assert fact["call_id"] is not None

@@ -152,6 +152,19 @@ async def waiting(tx: Transaction, *, before: datetime) -> list[PublishedFile]:
     return await _files(tx, "state = 'waiting' and created_at < %(before)s order by id", before=before)
 
 
+async def tickets_showing(
+    tx: Transaction, *, message_id: int | None = None, contact_id: int | None = None
+) -> list[int]:
+    """The tickets that show files of this message, or of this contact, or are about to."""
+    return await tx.values(
+        "select distinct ticket_id from published_file where ticket_id is not null "
+        "and state in ('waiting', 'published') and (message_id = %(message)s or contact_id = %(contact)s) "
+        "order by ticket_id",
+        message=message_id,
+        contact=contact_id,
+    )
+
+
 async def publish(tx: Transaction, file: PublishedFile, copy: PublicCopy, *, url: str, now: datetime) -> bool:
     """Let everybody read this copy of it, below our own address `url`. False where it was taken back meanwhile."""
     done = await tx.run(
@@ -181,15 +194,16 @@ async def publish(tx: Transaction, file: PublishedFile, copy: PublicCopy, *, url
     return bool(done)
 
 
-async def refuse(tx: Transaction, file: PublishedFile, why: str) -> None:
-    """It cannot be published, for this reason."""
-    await tx.run(
+async def refuse(tx: Transaction, file: PublishedFile, why: str) -> bool:
+    """It cannot be published, for this reason. False where it waits no more."""
+    done = await tx.run(
         "update published_file set state = 'refused', problem = %(why)s where id = %(id)s and state = 'waiting' "
         "and secret = %(secret)s",
         why=why,
         id=file.id,
         secret=file.secret,
     )
+    return bool(done)
 
 
 async def withdraw_message(tx: Transaction, message_id: int, *, by: Actor, now: datetime) -> list[PublishedFile]:
@@ -215,6 +229,14 @@ async def withdraw_tickets(
 async def withdraw_comment(tx: Transaction, call_id: int, *, by: Actor, now: datetime) -> list[PublishedFile]:
     """Nobody reads what was to stand in the comment of this call."""
     return await _withdraw(tx, "call_id = %(id)s", id=call_id, by=by, now=now)
+
+
+async def withdraw_forgotten(
+    tx: Transaction, message_ids: Sequence[int], *, by: Actor, now: datetime
+) -> list[PublishedFile]:
+    """Nobody reads what stood in comments for these messages; what stands at a ticket's issue goes with the ticket."""
+    which = "message_id = any(%(ids)s::bigint[]) and ticket_id is null"
+    return await _withdraw(tx, which, ids=list(message_ids), by=by, now=now)
 
 
 async def withdraw_file(

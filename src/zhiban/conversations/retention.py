@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from zhiban.conversations.published_files import withdraw_forgotten
+from zhiban.events import TIMER
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
@@ -69,11 +71,6 @@ where a.message_id = any(%(ids)s::bigint[]) and f.sha256 is not null"""
 _DRAFTS = """
 delete from {table} d using unnest(%(conversations)s::bigint[], %(until)s::timestamptz[]) as t(id, until)
 where d.conversation_id = t.id and d.conversation_id = any(%(conversations)s::bigint[]) and d.{since} < t.until"""
-
-# What stands at a ticket's issue goes with the ticket.
-_SHOWN = """
-update published_file set state = 'withdrawn', sha256 = null, size = null, address = '', withdrawn_at = %(now)s
-where message_id = any(%(ids)s::bigint[]) and ticket_id is null and state in ('waiting', 'published')"""
 
 _NOTE = """
 insert into forgotten (workspace_id, conversation_id, messages, at)
@@ -188,7 +185,7 @@ async def _delete(
         return (), 0
     ids, written_in = [id_ for id_, _ in found], [conversation_id for _, conversation_id in found]
     files = await tx.values(_FILES, ids=ids)
-    await tx.run(_SHOWN, ids=ids, now=now)
+    await withdraw_forgotten(tx, ids, by=TIMER, now=now)
     await tx.run("delete from message where id = any(%(ids)s::bigint[])", ids=ids)
     mine = {"conversations": list(until), "until": list(until.values())}
     await tx.run(_DRAFTS.format(table="draft", since="saved_at"), **mine)

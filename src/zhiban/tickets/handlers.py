@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zhiban.conversations.group_policy import Consent
-from zhiban.conversations.published_files import withdraw_member, withdraw_message
+from zhiban.conversations.published_files import tickets_showing, withdraw_member, withdraw_message
 from zhiban.conversations.spoken import answers_to
 from zhiban.events import (
     ConnectionRemoved,
@@ -48,6 +50,7 @@ from zhiban.tickets.telling import TicketNews, tell_of_comment, tell_owner
 
 async def forget_frozen(tx: Transaction, event: MessageRecalled) -> None:
     """What was recalled is not read at tickets any more either, nor at their issues; its files are read nowhere."""
+    await _lock_tickets(tx, await tickets_showing(tx, message_id=event.message_id))
     await withdraw_message(tx, event.message_id, by=event.actor, now=event.at)
     await card_replies.take_back(tx, event.message_id, body=Texts("zh")("（已撤回）"), now=event.at)
     await blank_comments(tx, event.message_id)
@@ -63,6 +66,7 @@ async def forget_published(tx: Transaction, event: GroupConsentChanged) -> None:
     """What a member showed is read by nobody outside any more once they do not want to be quoted."""
     if event.conversation_id is None or event.consent == Consent.ALL:
         return
+    await _lock_tickets(tx, await tickets_showing(tx, contact_id=event.member_id))
     gone = await withdraw_member(tx, event.conversation_id, event.member_id, by=event.actor, now=event.at)
     await file_links.write_without(tx, gone, key=f"consent-{event.id}", now=event.at)
 
@@ -154,6 +158,12 @@ async def tell_of_opened(tx: Transaction, event: TicketOpened) -> None:
 async def tell_watchers(tx: Transaction, event: TicketCommented) -> None:
     """The owner and whoever watches hear of what others say."""
     await tell_of_comment(tx, event)
+
+
+async def _lock_tickets(tx: Transaction, ticket_ids: Sequence[int]) -> None:
+    """Before their files are touched, as everybody does who changes both."""
+    for ticket_id in ticket_ids:
+        await lock_ticket(tx, ticket_id)
 
 
 async def _tell_chat(tx: Transaction, ticket_id: int | None, news: TicketNews, event_id: int) -> None:
