@@ -352,3 +352,21 @@ async def test_an_app_that_is_installed_nowhere_is_said(stand: GitHubStand) -> N
     with pytest.raises(ConnectionBroken):
         await stand.tracker.issue(NAME, 1)
     assert app_keys()[0].startswith("-----BEGIN")
+
+
+@pytest.mark.parametrize(("app_id", "ours"), [("42", True), ("Iv1.mine", True), ("43", False), ("", False)])
+def test_what_our_app_wrote_is_ours_without_a_mark_too(app_id: str, ours: bool) -> None:
+    """A comment by another process of ours, whose mark somebody took out."""
+    comment = {
+        "id": 9, "body": "还在丢", "html_url": "https://github.com/acme/shop/issues/1#9",
+        "user": {"login": "zhiban[bot]", "type": "Bot"}, "created_at": "2026-11-27T06:00:00Z",
+        "performed_via_github_app": {"id": 42, "client_id": "Iv1.mine"},
+    }  # fmt: skip
+    issue = {"number": 1, "title": "一", "state": "open", "created_at": "2026-11-27T05:00:00Z"}
+    payload = {
+        "action": "created", "comment": comment, "issue": issue, "sender": comment["user"],
+        "repository": {"id": 1, "full_name": NAME},
+    }  # fmt: skip
+    (told,) = news.read("issue_comment", payload, app_id=app_id)
+    assert told.comment is not None
+    assert (told.actor.ours, told.comment.author.ours, told.key) == (ours, ours, "")

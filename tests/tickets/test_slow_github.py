@@ -11,7 +11,7 @@ from zhiban.kit.db import Database
 from zhiban.testing.github.simulator import FaultKind
 
 
-@pytest.mark.parametrize("kind", ["502_after", "broken_after", "502", "429"])
+@pytest.mark.parametrize("kind", ["502_after", "broken_after", "502", "429", "401", "limit", "secondary"])
 async def test_an_hour_of_failures_costs_no_ticket_and_doubles_none(
     db: Database, workspace: int, kind: FaultKind
 ) -> None:
