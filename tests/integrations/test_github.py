@@ -370,3 +370,23 @@ def test_what_our_app_wrote_is_ours_without_a_mark_too(app_id: str, ours: bool) 
     (told,) = news.read("issue_comment", payload, app_id=app_id)
     assert told.comment is not None
     assert (told.actor.ours, told.comment.author.ours, told.key) == (ours, ours, "")
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "branch", "told"),
+    [
+        ("failure", "main", True),
+        ("failure", "feature", False),
+        ("success", "main", False),
+        ("cancelled", "main", False),
+    ],
+)
+def test_only_a_run_that_failed_on_the_default_branch_is_news(conclusion: str, branch: str, told: bool) -> None:
+    run = {
+        "id": 5, "name": "CI", "conclusion": conclusion, "head_branch": branch, "updated_at": "2026-11-27T06:00:00Z",
+        "html_url": "https://github.com/acme/shop/actions/runs/5",
+    }  # fmt: skip
+    place = {"id": 1, "full_name": NAME, "default_branch": "main"}
+    payload = {"action": "completed", "workflow_run": run, "repository": place, "sender": {"login": "chen"}}
+    found = news.read("workflow_run", payload)
+    assert [(one.kind, one.action, one.summary["name"]) for one in found] == [("workflow", "failed", "CI")] * told

@@ -275,7 +275,7 @@ async def test_who_asked_for_an_issue_hears_it_as_a_ticket_only(stand: TrackerSt
     assert "#1" in said
 
 
-async def test_a_review_and_its_lines_are_one_line_each_and_a_release_is_told(
+async def test_a_review_and_its_lines_are_one_line_and_a_release_is_told(
     stand: TrackerStand, group: LinkedGroup
 ) -> None:
     shop, lin = Repository("1", "acme/shop"), TrackerUser("lin")
@@ -309,8 +309,7 @@ async def test_a_review_and_its_lines_are_one_line_each_and_a_release_is_told(
     assert review.splitlines() == [
         "acme/shop #5 修好它",
         "lin新开",
-        "lin要求修改：再看看",
-        "评审里的意见：2处",
+        "lin要求修改：再看看（评审里的意见：2处）",
         "https://t/5",
     ]
     assert released.splitlines() == ["acme/shop", "lin发布了v1.2", "https://t/v1.2"]

@@ -84,10 +84,14 @@ def _head(first: GroupNews) -> str:
 
 
 def _lines(news: Sequence[GroupNews], texts: Texts) -> list[str]:
-    lines = [_SAID[one.kind](one, texts) for one in news if one.kind in _SAID and _says(one)]
-    marks = sum(one.kind == "review_line" for one in news)
-    if marks:
-        lines.append(texts("评审里的意见：{n}处", n=marks))
+    said = [one for one in news if one.kind in _SAID and _says(one)]
+    lines = [_SAID[one.kind](one, texts) for one in said]
+    if marks := sum(one.kind == "review_line" for one in news):
+        reviews = [n for n, one in enumerate(said) if one.kind.startswith("review_")]
+        if len(reviews) == 1:  # a review and its lines are one line
+            lines[reviews[0]] = texts("{line}（评审里的意见：{n}处）", line=lines[reviews[0]], n=marks)
+        else:
+            lines.append(texts("评审里的意见：{n}处", n=marks))
     if len(lines) > LINES:
         lines = [*lines[: LINES - 1], texts("还有{n}条", n=len(lines) - LINES + 1)]
     return lines
