@@ -167,6 +167,12 @@ async def test_a_token_of_the_installation_that_expired_is_renewed_once(stand: G
     assert len([one for one in stand.github.calls if one[1].endswith("/access_tokens")]) == 2
 
 
+async def test_a_github_whose_clock_is_behind_ours_believes_who_we_are(stand: GitHubStand) -> None:
+    stand.github.now = lambda: datetime.now(UTC) - timedelta(seconds=45)
+    await stand.tracker.open_issue(draft())
+    assert len(stand.repo.entries) == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "more", "least", "most", "unknown"),
     [

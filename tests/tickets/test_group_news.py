@@ -350,6 +350,16 @@ async def test_discussions_are_told_and_what_else_somebody_asked_for(stand: Trac
     assert await hears(labeled) == [["默认分支上失败了：CI"], ["有50颗星了"], ["标签：bug、急"]]
 
 
+async def test_who_is_assigned_is_told_where_somebody_asked_for_it(stand: TrackerStand, group: LinkedGroup) -> None:
+    await stand.hears({**SHOP, "action": "opened"})
+    await group.hears()
+    for events, people, told in (((), ["chen"], []), (("assigned",), ["chen", "lin"], [["负责：chen、lin"]])):
+        await group.linked(events=list(events))
+        assigned = {"action": "assigned", "assignees": people, "at": stand.now.timestamp() + 5}
+        await stand.hears({**SHOP, **assigned})
+        assert [one.splitlines()[1:-1] for one in await group.hears()] == told
+
+
 async def test_events_quiet_hours_and_a_budget_of_a_link(stand: TrackerStand, group: LinkedGroup) -> None:
     await group.linked(events=["closed", "commented"], budget=2)
     for number in range(1, 5):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from tests.tickets.cards import CardChat, card_chat
+from tests.tickets.test_logins import bound
+from zhiban.integrations.forges import client
 from zhiban.kit.db import Database
 from zhiban.ports import TrackerRefused
 
@@ -62,3 +66,39 @@ async def test_what_is_said_at_a_closed_issue_is_written_and_how_to_open_it_agai
     await group.chat.asks("liang", "重开", reply_to=card)
     await group.settles()
     assert board.issues[place].state == "open"
+
+
+async def test_what_github_answers_for_good_is_heard_in_the_group_once(db: Database, workspace: int) -> None:
+    """Over HTTP, from the group's words to the group."""
+    async with bound(db, workspace) as there:
+        there.entry.locked = True
+        for installation in there.app.installations.values():
+            installation.pushes = False
+        assert "那条议题锁住了" in await there.writes("锁住以后")
+        there.entry.locked, there.entry.deleted = False, True
+        assert "那条议题已经不在了" in await there.writes("删除以后")
+        there.entry.deleted, there.repo.has_issues = False, False
+        await there.chat.asks("liang", "以上5条开工单")
+        await there.chat.asks("liang", "确认")
+        (told,) = await there.settles()
+        assert "工单1没能建到仓库：这个仓库关掉了议题" in told
+        assert (len(there.repo.entries), there.entry.comments) == (1, [])
+
+
+async def test_a_comment_that_github_takes_after_we_hung_up_is_written_and_told_once(
+    db: Database, workspace: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bound(db, workspace) as there:
+        there.github.fails("slow", ending="/comments")
+        with monkeypatch.context() as patched:
+            patched.setattr(client, "TIMEOUT", 0.2)  # GitHub takes 0.3
+            assert await there.chat.asks("lu", "还在丢", reply_to=there.card_id) == ""
+            assert await there.settles() == []
+        async with asyncio.timeout(30):
+            while not there.entry.comments:  # noqa: ASYNC110 - it goes on over there
+                await asyncio.sleep(0.01)
+        told: list[str] = []
+        for _ in range(3):
+            there.chat.clock.advance(timedelta(minutes=1))
+            told += [text for text in await there.settles() if "已评论" in text]
+        assert (len(there.entry.comments), len(told)) == (1, 1)

@@ -278,6 +278,7 @@ def _news(said: Mapping[str, Any]) -> TrackerNews:
         body=str(said.get("body", "")),
         reason=str(said.get("reason", "")),
         labels=tuple(said.get("labels", ())),
+        assignees=tuple(said.get("assignees", ())),
     )
     comment = None
     if "comment" in said:
