@@ -203,6 +203,6 @@ async def test_an_owner_answers_at_the_desk_what_the_next_contact_is_told(shop: 
     sent = aiohttp.FormData(quote_fields=False)
     sent.add_field("files", "问题,答案\n水壶能热牛奶吗,可以，热完请马上清洗。\n".encode(), filename="水壶.csv")
     assert await owner.post("/knowledge/uploads", sent) == 303
-    await shop.eventually("select 1 from knowledge_import where status = 'done'", within=40)
+    await shop.eventually("select 1 from knowledge_import where status = 'done'", within=120)  # loads the model first
     (told,) = await shop.says("wmQIAN", "水壶能热牛奶吗")
     assert "热完请马上清洗" in str(told.body)

@@ -31,7 +31,7 @@ async def test_it_is_said_once_then_asked_how_it_was_and_a_new_word_begins_anew(
     idle = {"answered_hours": None, "open_hours": SECOND, "text": BYE, "label": label}
     await shop.behaves(auto_resolve=idle, closing="再见！", survey={"ask": True, "text": "满意吗？"})
     await answered(shop)
-    await until(lambda: any(one.msgtype == "msgmenu" for one in shop.wecom.sent(LI)), within=40)
+    await until(lambda: any(one.msgtype == "msgmenu" for one in shop.wecom.sent(LI)), within=60)
     await shop.idle()
     heard = [one.text for one in shop.wecom.sent(LI)]
     assert heard[-2:] == [BYE, "满意吗？"]
@@ -56,7 +56,7 @@ async def test_when_nobody_may_write_any_more_it_ends_all_the_same_and_says_why(
         await answered(shop)
         before = len(shop.wecom.sent(LI))
         clock.ahead = timedelta(hours=49)
-        conversation = await shop.becomes("resolved", within=40)
+        conversation = await shop.becomes("resolved", within=60)
         await shop.idle()
         assert len(shop.wecom.sent(LI)) == before
         (line,) = await shop.rows(

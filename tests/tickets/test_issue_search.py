@@ -47,11 +47,13 @@ class TopicEmbedder:
         self.embedded: list[str] = []
         self.fails = False
         self.waits: asyncio.Event | None = None
+        self.asked = asyncio.Event()
 
     async def embed(
         self, texts: Sequence[str], *, purpose: Literal["query", "passage"] = "passage"
     ) -> list[list[float]]:
         if self.waits is not None:
+            self.asked.set()
             await self.waits.wait()
         if self.fails:
             raise ModelUnavailable("The embedder is out of order.")
@@ -470,8 +472,12 @@ async def test_no_vector_is_waited_for_in_the_turns_transaction(group: tuple[Cha
     await chat.says("lu", "导出的表格打不开")
     await chat.says("lu", "以上1条开工单")
     turn = asyncio.create_task(chat.turn())
-    await asyncio.sleep(0.2)
-    open_now = "select count(*) from pg_stat_activity where state = 'idle in transaction' and pid <> pg_backend_pid()"
+    async with asyncio.timeout(30):
+        await desk.embedder.asked.wait()
+    open_now = (
+        "select count(*) from pg_stat_activity "
+        "where datname = current_database() and state = 'idle in transaction' and pid <> pg_backend_pid()"
+    )
     assert await desk.stand.rows(open_now) == [(0,)]
     desk.embedder.waits.set()
     assert "#1 CSV export broken" in "\n".join(await turn)
