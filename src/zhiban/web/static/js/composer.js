@@ -132,8 +132,10 @@ export function opened(before, askedAt) {
 function takeUp(box, draft) {
   if (draft === undefined) return;
   const { value: now, defaultValue: before } = box;
-  if (now === before) box.value = box.defaultValue = draft; // nobody typed it here
-  else if (now.startsWith(before)) box.value = draft + now.slice(before.length);
+  if (now === before) { // nobody typed it here
+    box.value = draft; // the value first: the cursor stands behind it, and not before it
+    box.defaultValue = draft;
+  } else if (now.startsWith(before)) box.value = draft + now.slice(before.length);
   else if (now.endsWith(before)) box.value = now.slice(0, -before.length) + draft;
   else box.value = drafts.joined([draft, now]);
 }
