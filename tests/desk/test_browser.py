@@ -431,13 +431,6 @@ async def test_what_others_have_is_only_counted_anew_and_what_becomes_ones_own_s
     assert int(await page.locator("#queue-mine .count").inner_text()) == before
 
 
-async def test_what_somebody_resolves_is_theirs_to_look_back_at(site: Site, enter: Visit) -> None:
-    page, elsewhere = await enter("/?queue=mine&status=resolved"), await site.signed_in()
-    await says(site, "顾南乔", "还在吗")  # 陈默's, and stays his
-    await elsewhere.post(f"/conversations/{site.seed.conversations['顾南乔']}/resolve", {}, hx_request="true")
-    await expect(page.locator(".conv", has_text="顾南乔")).to_be_visible()
-
-
 @pytest.mark.parametrize("how", ["refused", "broken off"])
 async def test_what_could_not_be_fetched_is_fetched_again_without_other_news(
     site: Site, enter: Visit, how: str
