@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from zhiban.kit.errors import Misconfigured, Unavailable
+from zhiban.kit.memory import memory_limit
 from zhiban.postgres.supervisor import BundledPostgres, Server
 
 pytestmark = pytest.mark.process
@@ -66,7 +67,8 @@ def in_another_process(folder: Path, then: str) -> subprocess.Popen[str]:
     program = f"""
         import asyncio, sys, time
         from pathlib import Path
-        from zhiban.postgres.supervisor import BundledPostgres
+        from zhiban.kit.memory import memory_limit
+from zhiban.postgres.supervisor import BundledPostgres
 
         async def main():
             postgres = BundledPostgres(Path({str(folder)!r}), settings={QUICK!r})
@@ -290,6 +292,16 @@ async def test_a_wrong_setting_is_said_in_words(folder: Path) -> None:
         await postgres.start()
 
 
+async def test_an_eighth_of_the_memory_may_be_buffers(folder: Path) -> None:
+    postgres = BundledPostgres(folder)
+    server = await postgres.start()
+    try:
+        [(buffers,)] = await ask(server, "select setting::bigint * 8192 from pg_settings where name = 'shared_buffers'")
+    finally:
+        await postgres.stop()
+    assert buffers == min(max(memory_limit() // 8, 2**27), 2**31) // 2**20 * 2**20
+
+
 async def test_a_tcp_port_asks_for_the_password_and_says_when_it_is_taken(folder: Path, tmp_path: Path) -> None:
     listener = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
@@ -367,7 +379,8 @@ async def test_ordinary_users_and_users_without_a_name(uid: str, said: str) -> N
         import asyncio, os
         from pathlib import Path
         import zhiban.postgres.binaries, psycopg, psutil, zhiban.postgres.daemonize
-        from zhiban.postgres.supervisor import BundledPostgres
+        from zhiban.kit.memory import memory_limit
+from zhiban.postgres.supervisor import BundledPostgres
         from zhiban.kit.errors import ZhibanError
         packaged = zhiban.postgres.binaries._copy(zhiban.postgres.binaries.find(18), Path({str(place)!r}) / "own")
         zhiban.postgres.binaries.find = lambda version: packaged

@@ -1,9 +1,13 @@
-"""Memory that was freed, given back to the machine."""
+"""How much memory there is for us, and memory that was freed, given back to the machine."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
 
 
 def return_free_memory() -> bool:
@@ -19,3 +23,26 @@ def free_what_loading_left() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+def memory_limit(root: Path = Path("/")) -> int:
+    """Bytes of memory that this process and its children may fill: the machine's, or what a container or a service has
+    been given of it. `root` is where the system's files are looked for."""
+    most = psutil.virtual_memory().total
+    try:
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # another system than Linux
+        return most
+    for line in groups:
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        tree, name = ("memory", "memory.limit_in_bytes") if controllers else ("", "memory.max")
+        inside = root / "sys/fs/cgroup" / tree
+        group = inside / path.lstrip("/")
+        for folder in (group, *group.parents):
+            with suppress(OSError, ValueError):  # not there, as for the uppermost, or "max"
+                most = min(most, int((folder / name).read_text()))
+            if folder == inside:
+                break
+    return most

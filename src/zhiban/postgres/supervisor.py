@@ -28,6 +28,7 @@ from psycopg.conninfo import make_conninfo
 
 from zhiban.kit.errors import Misconfigured, Unavailable, ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.memory import memory_limit
 from zhiban.kit.os_errors import held_by_orphans, in_words, tail, translate
 from zhiban.postgres.binaries import Output, PostgresBinaries, Version, choose
 
@@ -324,7 +325,9 @@ class BundledPostgres:
             await asyncio.sleep(0.2)
 
     def _arguments(self, socket_dir: Path, port: int) -> list[str]:
-        memory = min(max(psutil.virtual_memory().total // 32, GIB // 8), GIB // 4)
+        # What does not fit is copied from the system's cache, which at 100,000 entries was most of a search. It is
+        # taken as it fills: a small installation never has more than it stores.
+        memory = min(max(memory_limit() // 8, GIB // 8), 2 * GIB)
         settings = {
             "listen_addresses": "127.0.0.1" if self._tcp_port else "",
             "unix_socket_directories": f'"{socket_dir}"',
