@@ -38,6 +38,7 @@ where a.base_id = %(base)s and a.kind = 'faq' and not p.retired and not exists (
 
 # A step through them: each phrasing is looked up by its key, and no more of them than are wanted. Written as joins,
 # every step of an import would read all vectors that there are by then: so plans whoever has not seen the tables grow.
+# Nor may it sort: it would look at all that is left at each step and throw most away, instead of going on by the key.
 _NEXT_MISSING = """
 select p.id, p.text from phrasing p
 where p.workspace_id = %(workspace)s and p.id > %(after)s and not p.retired
@@ -70,7 +71,9 @@ delete from phrasing_vector v where v.set_id = any(%(sets)b::bigint[]) and not e
 
 
 @frozen_dataclass
-class _Phrasing:
+class UnembeddedPhrasing:
+    """A way of asking that waits for its vector."""
+
     id: int
     text: str
 
@@ -148,22 +151,30 @@ async def embed_new(
     What was made `ahead` is taken from there; `made` hears how many. Raises ModelUnavailable.
     """
 
-    async def waiting(after: int, limit: int) -> list[_Phrasing]:
+    async def waiting(after: int, limit: int) -> list[UnembeddedPhrasing]:
         async with database.transaction(workspace_id) as tx:
-            return await tx.objects(
-                _Phrasing,
-                _NEXT_MISSING,
-                workspace=workspace_id,
-                base=base_id,
-                set=await _set_of(tx, base_id, embedder.name),
-                after=after,
-                limit=limit,
-            )
+            return await next_missing(tx, base_id, embedder.name, after=after, limit=limit)
 
-    async def embed(batch: Sequence[_Phrasing]) -> int:
+    async def embed(batch: Sequence[UnembeddedPhrasing]) -> int:
         return await _embed(database, workspace_id, base_id, embedder, batch, ahead)
 
     return await embed_in_batches(waiting, embed, after=after, made=made)
+
+
+async def next_missing(
+    tx: Transaction, base_id: int, embedder: str, *, after: int, limit: int
+) -> list[UnembeddedPhrasing]:
+    """The first phrasings beyond this id that have no vector of this embedder. Nothing else is done with `tx`."""
+    await tx.value("select set_config('enable_sort', 'off', true)")
+    return await tx.objects(
+        UnembeddedPhrasing,
+        _NEXT_MISSING,
+        workspace=tx.workspace_id,
+        base=base_id,
+        set=await _set_of(tx, base_id, embedder),
+        after=after,
+        limit=limit,
+    )
 
 
 async def _set_of(tx: Transaction, base_id: int, embedder: str) -> int:
@@ -181,7 +192,7 @@ async def _embed(
     workspace_id: int,
     base_id: int,
     embedder: Embedder,
-    batch: Sequence[_Phrasing],
+    batch: Sequence[UnembeddedPhrasing],
     ahead: EmbeddedAhead | None,
 ) -> int:
     texts = [text_to_embed(phrasing.text) for phrasing in batch]

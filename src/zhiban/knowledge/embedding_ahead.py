@@ -11,7 +11,7 @@ from itertools import islice
 from zhiban.knowledge.vectors import HalfVector, passage_vectors
 from zhiban.ports import Embedder, ModelUnavailable
 
-MOST = 20_000  # that are kept in memory: of 512 dimensions 20 MB
+MOST = 40_000  # that are kept in memory: of 512 dimensions 45 MB
 AT_ONCE = 1_024
 SIDE_BY_SIDE = 2
 

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 AT_ONCE = 512  # texts of one transaction
-SIDE_BY_SIDE = 2  # such batches, so that a model in our own process may use two processors
+# Such batches: a model in our own process may use two processors, while the vectors of a third are written.
+SIDE_BY_SIDE = 3
 
 
 class Unembedded(Protocol):
@@ -30,18 +31,25 @@ async def embed_in_batches(
     """`embed` all that wait beyond this id, and return the last one's id.
 
     `waiting(after, limit)` gives the next of them, in order; `made` hears how many vectors each batch kept. What one
-    batch raises is raised when the others beside it are done.
+    batch raises is raised when those that were begun are done.
     """
-    while True:
-        found = await waiting(after, AT_ONCE * SIDE_BY_SIDE)
-        if not found:
-            return after
-        share = -(-len(found) // SIDE_BY_SIDE)
-        outcomes = await asyncio.gather(
-            *(embed(found[start : start + share]) for start in range(0, len(found), share)), return_exceptions=True
-        )
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-            made(outcome)
-        after = found[-1].id
+    turn, stopped = asyncio.Lock(), False
+
+    async def go_on() -> None:
+        nonlocal after, stopped
+        while not stopped:
+            async with turn:
+                found = await waiting(after, AT_ONCE)
+                if not found:
+                    return
+                after = found[-1].id
+            try:
+                made(await embed(found))
+            except BaseException:
+                stopped = True
+                raise
+
+    for outcome in await asyncio.gather(*(go_on() for _ in range(SIDE_BY_SIDE)), return_exceptions=True):
+        if outcome is not None:
+            raise outcome
+    return after
