@@ -346,3 +346,19 @@ def test_nobody_who_goes_on_is_bid_goodbye(line: Line) -> None:
     hands_over = replace(ends, content={"to": "pool"})
     assert [sending.goes_on(one, line.state) for one in (ends, hands_over)] == [True, False]
     assert not sending.goes_on(ends, replace(line.state, status=Status.RESOLVED))
+
+
+async def test_naming_a_conversation_waits_for_nobody_who_changes_it(line: Line) -> None:
+    """Whoever tells several groups of something would wait in a ring with what is heard in them."""
+    async with line.database.transaction(line.workspace_id) as changing:
+        await transitions.lock(changing, line.state.id)
+        async with line.database.transaction(line.workspace_id) as naming:
+            await naming.run("set local lock_timeout = '1s'")
+            await naming.run(
+                "insert into survey (workspace_id, conversation_id, inbox_id, cycle, asked_at) "
+                "values (%(workspace)s, %(conversation)s, %(inbox)s, 1, %(now)s)",
+                workspace=line.workspace_id,
+                conversation=line.state.id,
+                inbox=line.inbox.inbox_id,
+                now=NOON,
+            )

@@ -60,4 +60,9 @@ async def test_an_account_is_connected_answers_and_its_gap_and_a_stranger_are_to
             await program.connect(address)
             await expect(page.locator("#steps")).to_contain_text("可能漏了消息")
             await expect(standing).to_contain_text("已登录")
+            await program.disconnect()
+            await expect(standing).to_contain_text("等对方连上来")
+            await program.connect(address)
+            await expect(page.locator("#gaps")).to_contain_text("更早")  # the first is not forgotten
+            await expect(standing).to_contain_text("已登录")
             assert await faults(page) == []

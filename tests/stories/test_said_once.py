@@ -28,6 +28,7 @@ from zhiban.people.service import add_agent
 from zhiban.postgres.provisioning import DatabaseUrls
 
 LI = "wxid_li"
+GAP = "exists (select from event where kind = 'gateway_gap_noted')"
 End = Literal["in order", "killed"]
 
 
@@ -122,7 +123,7 @@ async def test_what_a_process_left_in_the_hands_of_a_gateway_is_not_said_twice(
     async with wechat_desk(urls, tmp_path) as desk:
         await desk.works(how)
         await desk.gateway.play("contact", id=LI, name="李华")
-        await desk.eventually("select state = 'logged_out' or gap_until is not null from gateway_state")
+        await desk.eventually(f"select state = 'logged_out' or {GAP} from gateway_state")
         await desk.gateway.play("login")
         await desk.eventually("select state = 'online' from gateway_state")
         await desk.gateway.says(LI, "转人工", to=BOT)

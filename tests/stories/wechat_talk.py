@@ -117,12 +117,13 @@ class Talk:
 
     async def cut(self, *meanwhile: tuple[str, dict[str, Any]]) -> None:
         """All connections to the gateway break, and are there again; nobody hears what happens at WeChat meanwhile."""
-        before = await self.rows("select gap_until from gateway_state")
+        gaps = "select count(*) from event where kind = 'gateway_gap_noted'"
+        before = await self.rows(gaps)
         await self.gateway.play("drop", meanwhile=meanwhile)
 
         async def again() -> bool:
-            rows = await self.rows("select gap_until from gateway_state where state = 'online'")
-            return bool(rows) and rows != before
+            online = await self.rows("select from gateway_state where state = 'online'")
+            return bool(online) and await self.rows(gaps) != before
 
         await eventually(again)
 

@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tests.conftest import Cluster
 from tests.integrations.wechaty import gateways
-from tests.integrations.wechaty.gateways import Gateway
+from tests.integrations.wechaty.quoting_gateway import quoting_gateway
 from tests.workers.working_process import KEY
 from zhiban import bootstrap
 from zhiban.channels import gateways as states
@@ -33,6 +33,7 @@ from zhiban.postgres.provisioning import DatabaseUrls
 ROOT = Path(__file__).resolve().parents[2]
 LI = "wxid_lihua"
 ROOM = "r1@chatroom"
+GAP = "select exists (select from event where kind = 'gateway_gap_noted')"
 TICK = 1.0  # seconds to which moments of facts are written
 
 
@@ -45,7 +46,7 @@ class Desk:
     """An installation whose first connection is a gateway."""
 
     app: App
-    gateway: Gateway
+    gateway: Any
     workspace_id: int
     connection_id: int
 
@@ -110,7 +111,7 @@ async def test_scanned_logged_in_and_out_again(urls: DatabaseUrls, tmp_path: Pat
         await found.gateway.play("login")
         online = await found.becomes("online")
         assert (online.account, online.account_name, online.qr_code) == (gateways.BOT, gateways.BOT_NAME, "")
-        assert not online.has_gap(SystemClock().now())
+        assert await found.facts("gateway_gap_noted") == []
         await found.gateway.says(LI, "大家好", room=ROOM)
         await found.eventually("select count(*) from message where direction = 'in'", 1)
         await found.gateway.play("logout")
@@ -205,7 +206,7 @@ async def test_a_cut_in_the_middle_of_a_flood_loses_nothing_but_what_it_says(
         await asyncio.sleep(0.7)
         await found.gateway.play("drop")
         await flood
-        await found.eventually("select gap_until is not null from gateway_state")
+        await found.eventually(GAP)
         await found.becomes("online")
         await found.gateway.says(LI, "n 600 end", to=gateways.BOT)
         await found.eventually("select exists (select from message where text = 'n 600 end')")
@@ -222,6 +223,30 @@ async def test_a_cut_in_the_middle_of_a_flood_loses_nothing_but_what_it_says(
         # What was said right before and right behind the cut tells when the rest was.
         assert since <= said[missing[0] - 1] + TICK
         assert said.get(missing[-1] + 1, until) - TICK <= until
+
+
+async def test_who_takes_over_at_a_gateway_that_counts_is_told_what_nobody_heard(
+    urls: DatabaseUrls, tmp_path: Path
+) -> None:
+    async with quoting_gateway() as gateway:
+        gateway.keeps = 100
+        for turn in range(3):
+            app = App.build(settings_for(tmp_path), urls)
+            app.start_workers()
+            async with app:
+                workspace_id = await ensure_default(app)
+                found = Desk(app, gateway, workspace_id, 1)
+                if turn == 0:
+                    async with app.database.transaction(workspace_id) as tx:
+                        now = SystemClock().now()
+                        await connect(tx, app.vault, bootstrap.CHANNELS["wechaty"], gateway.config(), now=now)
+                    await found.becomes("online")
+                await gateway.says(LI, f"第{turn}轮", ROOM)
+                await found.eventually("select count(*) from message where direction = 'in'", len(gateway.messages))
+                texts = [one["text"] for one in gateway.messages.values()]
+                assert await found.texts() == texts
+                assert await found.facts("gateway_gap_noted") == []
+            await gateway.says(LI, f"第{turn}轮之后", ROOM)
 
 
 async def test_a_gateway_that_somebody_else_listens_to_is_tried_again(urls: DatabaseUrls, tmp_path: Path) -> None:
@@ -349,7 +374,7 @@ async def test_another_process_listens_when_the_first_is_killed(urls: DatabaseUr
                 first.send_signal(signal.SIGKILL)
                 await first.wait()
                 await found.eventually("select leased_by from gateway_state", second.pubsub.process_id)
-                await found.eventually("select gap_until is not null from gateway_state")
+                await found.eventually(GAP)
                 await found.gateway.says(LI, "二", to=gateways.BOT)
                 await found.eventually("select count(*) from message where direction = 'in'", 2)
             assert await found.texts() == ["一", "二"]

@@ -24,6 +24,7 @@ SILENT = timedelta(seconds=5)  # a process that is dead renews no more; one whos
 UNNOTICED = timedelta(seconds=40)  # how long a gateway may have been frozen before that is noticed
 REFUSAL_SHOWN_FOR = timedelta(minutes=30)
 SHOWN_FOR = timedelta(days=1)  # a gap of longer ago helps nobody any more
+MOST_GAPS = 20
 
 LOGGED_OUT = mark("The gateway's account is not logged in.")
 WANTS_SCAN = mark("The gateway's account waits for its QR code to be scanned.")
@@ -51,16 +52,16 @@ select workspace_id, id, %(me)s, %(lease)s, %(now)s, updated_at from connection 
 on conflict (workspace_id, connection_id) do update
   set leased_by = %(me)s, lease_expires_at = %(lease)s, configured_at = excluded.configured_at
 where g.leased_by = %(me)s or {_FREE}
-returning g.misses, g.configured_at"""
+returning g.misses, g.configured_at, g.cursor"""
 
 _RENEW = """
-update gateway_state g set lease_expires_at = %(lease)s, heard_at = case when %(open)s then %(now)s else g.heard_at end
+update gateway_state g set lease_expires_at = %(lease)s, heard_at = coalesce(%(heard_at)s, g.heard_at)
 from connection c where g.connection_id = %(connection)s and g.leased_by = %(me)s and c.id = g.connection_id
 returning c.updated_at, c.removed_at is not null as removed"""
 
 _GATEWAY = """
 select g.connection_id, g.state, g.account, g.account_name, g.qr_code, g.reason, g.since, g.heard_at, g.message_at,
-  g.gap_since, g.gap_until, g.misses, g.refused_account, g.refused_at, g.refused_why
+  g.misses, g.refused_account, g.refused_at, g.refused_why
 from gateway_state g where g.connection_id = %(connection)s"""
 
 # Which workspace hears an account, for all of them: rows of another one are not seen from here. Kept until the end of
@@ -95,7 +96,7 @@ class AccountHeardTwice(ZhibanError):
 
 @frozen_dataclass
 class Gateway:
-    """How a gateway stands. `gap_since` to `gap_until`: when last nobody listened to it."""
+    """How a gateway stands. `heard_at`: until when nothing is missing."""
 
     connection_id: int
     state: Literal["connecting", "scan", "online", "logged_out", "refused"]
@@ -106,8 +107,6 @@ class Gateway:
     since: datetime
     heard_at: datetime | None
     message_at: datetime | None
-    gap_since: datetime | None
-    gap_until: datetime | None
     misses: int
     refused_account: str = ""
     refused_at: datetime | None = None
@@ -117,17 +116,22 @@ class Gateway:
         """Whether another program or account wanted to connect, so lately that somebody still wonders."""
         return self.refused_at is not None and now - self.refused_at < REFUSAL_SHOWN_FOR
 
-    def has_gap(self, now: datetime) -> bool:
-        """Whether messages may be missing that somebody would still look for."""
-        return self.gap_until is not None and now - self.gap_until < SHOWN_FOR
+
+@frozen_dataclass
+class ListeningGap:
+    """Nobody listened between these moments."""
+
+    since: datetime
+    until: datetime
 
 
 @frozen_dataclass
 class Turn:
-    """The right to listen: how often listening failed before, and which configuration it is for."""
+    """The right to listen: how often listening failed before, which configuration it is for, and where it goes on."""
 
     misses: int
     configured_at: datetime
+    cursor: str = ""
 
 
 @frozen_dataclass
@@ -149,6 +153,19 @@ class Renewal:
 async def gateway(tx: Transaction, connection_id: int) -> Gateway | None:
     """None where nobody has listened to it yet."""
     return await tx.object(Gateway, _GATEWAY, connection=connection_id)
+
+
+async def gaps(tx: Transaction, connection_id: int, *, now: datetime) -> list[ListeningGap]:
+    """When nobody listened lately, so that messages may be missing that somebody would still look for; newest first."""
+    return await tx.objects(
+        ListeningGap,
+        "select (data ->> 'since')::timestamptz as since, (data ->> 'until')::timestamptz as until from event "
+        "where kind = 'gateway_gap_noted' and at > %(shown)s and (data ->> 'connection_id')::bigint = %(connection)s "
+        "order by at desc, id desc limit %(most)s",
+        shown=now - SHOWN_FOR,
+        connection=connection_id,
+        most=MOST_GAPS,
+    )
 
 
 async def gateways_due(tx: Transaction, vendors: Sequence[str], *, now: datetime) -> list[int]:
@@ -217,10 +234,10 @@ async def note_refused(tx: Transaction, connection_id: int, account: str, why: s
 
 
 async def renew_gateway(
-    tx: Transaction, connection_id: int, *, me: int, is_open: bool, now: datetime
+    tx: Transaction, connection_id: int, *, me: int, heard_at: datetime | None, now: datetime
 ) -> Renewal | None:
-    """Go on listening; `is_open` says that nothing was missed until now. None: another process listens."""
-    return await tx.object(Renewal, _RENEW, connection=connection_id, me=me, open=is_open, now=now, lease=now + LEASE)
+    """Go on listening; nothing was missed until `heard_at`, where that is known. None: another process listens."""
+    return await tx.object(Renewal, _RENEW, connection=connection_id, me=me, heard_at=heard_at, lease=now + LEASE)
 
 
 async def leave_gateway(
@@ -252,8 +269,23 @@ async def leave_gateway(
 async def note_messages(tx: Transaction, connection_id: int, *, now: datetime) -> None:
     """Messages came, so that an operator sees that it works."""
     await tx.run(
-        "update gateway_state set message_at = %(now)s, heard_at = %(now)s where connection_id = %(connection)s",
+        "update gateway_state set message_at = %(now)s where connection_id = %(connection)s",
         now=now,
+        connection=connection_id,
+    )
+
+
+async def note_stored(
+    tx: Transaction, connection_id: int, *, message_at: datetime | None, heard_at: datetime | None, cursor: str
+) -> None:
+    """What a stream told is stored: when there was a message among it, and until when and where nothing is missing."""
+    await tx.run(
+        "update gateway_state set message_at = coalesce(%(message_at)s, message_at), "
+        "heard_at = coalesce(%(heard_at)s, heard_at), cursor = coalesce(nullif(%(cursor)s, ''), cursor) "
+        "where connection_id = %(connection)s",
+        message_at=message_at,
+        heard_at=heard_at,
+        cursor=cursor,
         connection=connection_id,
     )
 
@@ -263,8 +295,15 @@ async def note_state(tx: Transaction, connection_id: int, told: GatewayState, *,
     before = await gateway(tx, connection_id)
     if before is None:
         return
+    silent_since = min((at for at in (before.heard_at, told.silent_since) if at is not None), default=None)
     if told.gap:
-        await _note_gap(tx, before, now=now)
+        await _note_gap(tx, before, since=before.heard_at and silent_since, now=now)
+    elif silent_since != before.heard_at:
+        await tx.run(
+            "update gateway_state set heard_at = %(since)s where connection_id = %(connection)s",
+            since=silent_since,
+            connection=connection_id,
+        )
     # While a stream begins, what was known of the account before is not news: it follows in a moment.
     account = told.account if told.state == "online" else ""
     await tx.run(
@@ -310,12 +349,10 @@ async def _tell(tx: Transaction, before: Gateway, told: GatewayState, account: s
         await event_log.append(tx, fact)
 
 
-async def _note_gap(tx: Transaction, before: Gateway, *, now: datetime) -> None:
+async def _note_gap(tx: Transaction, before: Gateway, *, since: datetime | None, now: datetime) -> None:
     """The first time that anybody listens nothing was missed: there was nothing to miss."""
-    since = before.heard_at
     await tx.run(
-        "update gateway_state set gap_since = heard_at, gap_until = case when heard_at is not null then %(now)s end, "
-        "heard_at = %(now)s where connection_id = %(connection)s",
+        "update gateway_state set heard_at = %(now)s where connection_id = %(connection)s",
         now=now,
         connection=before.connection_id,
     )

@@ -394,7 +394,7 @@ class _Conversation:
             now = self._now()
             try:
                 async with self._process.database.transaction(self._connection.workspace_id) as tx:
-                    renewed = await gateways.renew_gateway(tx, self._connection.id, me=me, is_open=True, now=now)
+                    renewed = await gateways.renew_gateway(tx, self._connection.id, me=me, heard_at=now, now=now)
                     if self._messages:
                         await gateways.note_messages(tx, self._connection.id, now=now)
                         self._messages = False

@@ -67,7 +67,7 @@ _FACTS = f"""
 select {_COLUMNS}, m.id as message_id, m.direction, m.author, m.kind,
   {WITHOUT_LINK} as text {_FROM}
 left join message m on m.workspace_id = c.workspace_id and m.id = %(message)s and m.conversation_id = c.id
-where c.id = %(id)s for update of c"""
+where c.id = %(id)s for no key update of c"""
 
 
 async def conversation_facts(

@@ -30,7 +30,7 @@ class MatchedConversation:
 
 _FIND = (
     f"select {transitions.STATE_COLUMNS} from conversation c "
-    "where c.inbox_id = %(inbox)s and c.external_id = any(%(threads)s::text[]) order by c.id for update"
+    "where c.inbox_id = %(inbox)s and c.external_id = any(%(threads)s::text[]) order by c.id for no key update"
 )
 
 

@@ -90,13 +90,17 @@ STATE_FIELDS = tuple(column.name for column in fields(ConversationState))
 _FIXED = ("inbox_id", "contact_id", "thread", "is_group", "subject", "attributes", "flow_run_id")
 _WRITTEN = tuple(name for name in STATE_FIELDS if name not in _FIXED)
 
-_LOCK = f"select {STATE_COLUMNS} from conversation c where c.id = any(%(ids)s::bigint[]) order by c.id for update"
+# Whoever writes a row that names a conversation is not held up by these: no key of it ever changes. A transaction that
+# names several (news for all groups of a repository) would wait in a ring with one that changes them in their order.
+_LOCK = (
+    f"select {STATE_COLUMNS} from conversation c where c.id = any(%(ids)s::bigint[]) order by c.id for no key update"
+)
 
 _LOCK_LEASED = f"""
 select {STATE_COLUMNS} from conversation c
 join conversation_work w on w.workspace_id = c.workspace_id and w.conversation_id = c.id
 where c.id = %(id)s and (c.status = 'pending' or c.kind = 'group') and w.leased_by = %(process)s
-  and (%(revision)s::int is null or w.revision = %(revision)s) for update"""
+  and (%(revision)s::int is null or w.revision = %(revision)s) for no key update"""
 
 _CREATE = """
 with made as (

@@ -150,7 +150,8 @@ class GatewayState:
     """How a gateway stands with the account behind it.
 
     `scan`: somebody has to scan `qr_code` (its content, not a picture) with the account's phone. `gap` says that
-    messages may have been missed before this moment, because nobody listened and the gateway keeps none.
+    messages may have been missed before this moment, because nobody listened and the gateway keeps none;
+    `silent_since` since when, where the vendor knows it better than whoever stored the item before.
     """
 
     state: Literal["connecting", "scan", "online", "logged_out", "refused"]
@@ -160,14 +161,21 @@ class GatewayState:
     qr_code: str = ""
     gap: bool = False
     reason: str = ""  # a sentence safe to show to an operator
+    silent_since: datetime | None = None
 
 
 @frozen_dataclass
 class StreamItem:
-    """What a stream brought: for `account` (None: the connection's own), something that happened or a state."""
+    """What a stream brought: for `account` (None: the connection's own), something that happened or a state.
+
+    `heard_at`: with this item, everything until this moment was told, or is known to be missing; None while that is
+    open. `cursor`: from where the stream can be listened to once this item is stored, where the vendor can do that.
+    """
 
     item: Incoming | GatewayState
     account: str | None = None
+    heard_at: datetime | None = None
+    cursor: str = ""
 
 
 @runtime_checkable
@@ -178,8 +186,10 @@ class Streams(Protocol):
     its time), ConnectionBroken when an operator has to mend something. Items of one thread come in their order.
     """
 
-    def listen(self) -> AsyncIterator[Sequence[StreamItem]]:
-        """What happens from now on, in batches as it comes. What happened while nobody listened is not told."""
+    def listen(self, after: str = "") -> AsyncIterator[Sequence[StreamItem]]:
+        """What happens from now on, in batches as it comes; an empty one says now and then that nothing is missing
+        until this moment. What happened while nobody listened is not told, but by vendors that keep it: those tell what
+        came after this cursor, as far as they have it."""
         ...
 
 

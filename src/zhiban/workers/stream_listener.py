@@ -1,8 +1,8 @@
 """Listens to gateways over their one long connection: one process for each, and another one when that dies.
 
 What comes is stored in its order. While the database is away it is kept in memory, a bounded part by the integration
-and the rest by the gateway, because nothing more is read. Nobody can ask a gateway for what was said while nobody
-listened: each time that listening begins again, the operator is told that messages may be missing.
+and the rest by the gateway, because nothing more is read. Few gateways can be asked for what was said while nobody
+listened: with the others the operator is told, each time that listening begins again, that messages may be missing.
 """
 
 from __future__ import annotations
@@ -124,27 +124,27 @@ class _ListenedStream:
         self._turn = turn
         self._closing = closing
         self._over = asyncio.Event()
-        self._is_open = False
+        self._was_open = False
+        self._heard_at: datetime | None = None  # until when nothing is missing, while nothing waits to be stored
 
     async def hold(self) -> None:
         """Listen, and say how it ended."""
         renewing = asyncio.create_task(self._renew(), name="gateway lease")
-        misses, wait, unnoticed = 0, 0.0, timedelta()
+        misses, wait = 0, 0.0
         try:
             await self._follow()
         except TryLater as error:
-            misses = 0 if self._is_open else self._turn.misses + 1
+            misses = 0 if self._was_open else self._turn.misses + 1
             wait = min(max(error.after, 0.5 * 2 ** min(misses, 10)), LONGEST_WAIT)
-            unnoticed = gateways.UNNOTICED if error.unknown and self._is_open else unnoticed
             await self._keep([], [GatewayState("connecting", self._process.clock.now(), reason=error.sentence)])
         except (ConnectionBroken, AccountHeardTwice) as error:
             misses, wait = self._turn.misses + 1, BROKEN_WAIT
             await self._keep([], [GatewayState("refused", self._process.clock.now(), reason=error.sentence)])
         finally:
             await cancelled([renewing])
-            await self._leave(misses, wait, unnoticed)
+            await self._leave(misses, wait)
 
-    async def _leave(self, misses: int, wait: float, unnoticed: timedelta) -> None:
+    async def _leave(self, misses: int, wait: float) -> None:
         retry_at = self._process.clock.now() + timedelta(seconds=wait) if wait else None
         async with self._process.database.transaction(self._connection.workspace_id) as tx:
             await gateways.leave_gateway(
@@ -153,7 +153,6 @@ class _ListenedStream:
                 me=self._process.pubsub.process_id,
                 misses=misses,
                 retry_at=retry_at,
-                unnoticed=unnoticed,
             )
 
     async def _follow(self) -> None:
@@ -161,7 +160,7 @@ class _ListenedStream:
         vendor = self._connection.vendor
         if not isinstance(vendor, Streams):
             return
-        batches = vendor.listen()
+        batches = vendor.listen(self._turn.cursor)
         over = asyncio.create_task(_either(self._closing, self._over))
         coming = asyncio.ensure_future(anext(batches))
         try:
@@ -185,7 +184,11 @@ class _ListenedStream:
             try:
                 async with self._process.database.transaction(self._connection.workspace_id) as tx:
                     renewed = await gateways.renew_gateway(
-                        tx, self._connection.id, me=self._process.pubsub.process_id, is_open=self._is_open, now=now
+                        tx,
+                        self._connection.id,
+                        me=self._process.pubsub.process_id,
+                        heard_at=self._heard_at,
+                        now=now,
                     )
             except (psycopg.Error, ZhibanError) as error:
                 # Nobody can take it over either, while the database is away.
@@ -198,26 +201,33 @@ class _ListenedStream:
 
     async def _take(self, batch: Sequence[StreamItem]) -> None:
         """Store a batch, by accounts and in order."""
+        self._was_open = True
+        self._heard_at = None if batch else self._process.clock.now()
+        if not batch:
+            return
         states = [one.item for one in batch if isinstance(one.item, GatewayState)]
-        self._is_open = self._is_open or bool(batch)
         by_account: dict[str | None, list[Incoming]] = {}
         for one in batch:
             if not isinstance(one.item, GatewayState):
                 by_account.setdefault(one.account, []).append(one.item)
-        for account, items in by_account.items():
-            await self._keep(items, states, account)
+        *earlier, latest = by_account or [None]
+        for account in earlier:
+            await self._keep(by_account[account], states, account)
             states = []
-        if states:
-            await self._keep([], states)
+        await self._keep(by_account.get(latest, []), states, latest, upto=batch[-1])
 
     async def _keep(
-        self, items: Sequence[Incoming], states: Sequence[GatewayState], account: str | None = None
+        self,
+        items: Sequence[Incoming],
+        states: Sequence[GatewayState],
+        account: str | None = None,
+        upto: StreamItem | None = None,
     ) -> None:
-        """Store, however long the database is away."""
+        """Store, however long the database is away. With `upto`, everything until this item is stored then."""
         take: Ingest = ingest
         while True:
             try:
-                await self._store(items, states, account, take)
+                await self._store(items, states, account, upto, take)
             except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable) as error:
                 log.warning("What a gateway told is kept until it can be stored: %s", str(error).strip())
                 await asyncio.sleep(STORE_AGAIN_SECONDS)
@@ -233,7 +243,12 @@ class _ListenedStream:
                 return
 
     async def _store(
-        self, items: Sequence[Incoming], states: Sequence[GatewayState], account: str | None, take: Ingest
+        self,
+        items: Sequence[Incoming],
+        states: Sequence[GatewayState],
+        account: str | None,
+        upto: StreamItem | None,
+        take: Ingest,
     ) -> None:
         connection, process, now = self._connection, self._process, self._process.clock.now()
         inbox_id = await process.connections.inbox_of(connection, account) if items else None
@@ -246,8 +261,11 @@ class _ListenedStream:
                 await gateways.note_state(tx, connection.id, state, now=now)
             if inbox is not None:
                 result = await take(tx, inbox, items, now=now, process_id=process.pubsub.process_id)
-                if any(isinstance(item, IncomingMessage) for item in items):
-                    await gateways.note_messages(tx, connection.id, now=now)
+            message_at = now if any(isinstance(item, IncomingMessage) for item in items) else None
+            if upto is not None:
+                await gateways.note_stored(
+                    tx, connection.id, message_at=message_at, heard_at=upto.heard_at, cursor=upto.cursor
+                )
         for conversation_id in result.leased:
             process.conversation_worker.begin(connection.workspace_id, conversation_id, leased=True)
         if inbox is not None:

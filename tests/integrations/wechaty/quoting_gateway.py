@@ -1,6 +1,8 @@
 """A gateway that tells what a message quotes (`quote_id`), as some do; the real one of the other tests cannot.
 
-It has our own messages, too, under ids of its own. Whatever it knows nothing of it refuses, as gateways do.
+It may count its events, as gateways of `@juzi/wechaty-puppet-service` do, and then tells whoever asks what came behind
+a number (`seq` of this `account_id`), as far as it keeps that. It has our own messages, too, under ids of its own.
+Whatever it knows nothing of it refuses, as gateways do.
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ class QuotingGateway:
         self.port = 0
         self.messages: dict[str, dict[str, Any]] = {}
         self.asked: list[str] = []  # ids of messages
+        self.keeps: int | None = None  # how many events behind the number that is asked for; None: it does not count
+        self.lost = 0  # numbers that were given before it began anew
+        self.listens = 0  # how many streams were opened
+        self._cuts = 0
         self._told: list[str] = []
         self._news = asyncio.Condition()
 
@@ -45,18 +51,42 @@ class QuotingGateway:
                 self._news.notify_all()
         return id_
 
-    async def events(self, _request: Any, _context: Any) -> AsyncIterator[Any]:
-        """Whoever listens anew is told everything again, so that nothing is lost in a stream that nobody reads."""
+    async def cut(self) -> None:
+        """End every stream."""
+        async with self._news:
+            self._cuts += 1
+            self._news.notify_all()
+
+    async def is_listened_to(self, times: int) -> None:
+        async with self._news:
+            await self._news.wait_for(lambda: self.listens >= times)
+
+    async def events(self, request: Any, _context: Any) -> AsyncIterator[Any]:
+        """Whoever listens anew is told everything again, so that nothing is lost in a stream that nobody reads; by one
+        that counts, what is asked for and still kept."""
         event = wire().messages["EventResponse"]
         yield event(type=LOGIN, payload=json.dumps({"contactId": BOT}))
-        told = 0
+        told, cuts = self._first(request), self._cuts
+        async with self._news:
+            self.listens += 1
+            self._news.notify_all()
         while True:
             async with self._news:
-                while len(self._told) == told:
+                while len(self._told) <= told and self._cuts == cuts:
                     await self._news.wait()
+                if self._cuts > cuts:
+                    return
                 found = self._told[told]
             told += 1
-            yield event(type=MESSAGE, payload=json.dumps({"messageId": found}))
+            number = told - self.lost if self.keeps is not None else 0
+            yield event(type=MESSAGE, payload=json.dumps({"messageId": found}), seq=number)
+
+    def _first(self, request: Any) -> int:
+        if self.keeps is None:
+            return 0
+        asked = request.seq if request.account_id == BOT else 0
+        behind = max(asked + self.lost, len(self._told) - self.keeps)
+        return min(behind, len(self._told)) if asked else len(self._told)
 
     async def answer(self, call: str, request: Any, context: Any) -> Any:
         response = wire().messages[f"{call}Response"]

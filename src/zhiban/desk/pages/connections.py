@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query
@@ -12,7 +12,7 @@ from markupsafe import Markup
 from zhiban.channels import gateways, inboxes, service, withdrawing
 from zhiban.channels.accounts import find_accounts, take_accounts
 from zhiban.channels.connecting import checks_of, is_in_environment, told
-from zhiban.channels.gateways import Gateway
+from zhiban.channels.gateways import Gateway, ListeningGap
 from zhiban.channels.inboxes import ConnectionRow, InboxConfig
 from zhiban.channels.setup_progress import SetupFacts, StepProgress, remaining, setup_progress
 from zhiban.conversations.queries import last_exchange
@@ -57,6 +57,7 @@ class _Opened:
     steps: list[StepProgress]
     link: str = ""  # that opens a chat with one of its accounts
     gateway: Gateway | None = None  # how it stands, where it is listened to
+    gaps: Sequence[ListeningGap] = ()
     dials: bool = False  # its program connects to us, and not we to it
 
     @property
@@ -176,7 +177,9 @@ async def _opened(page: InboxesPage, tx: Transaction, connection_id: int) -> _Op
     )
     dials = AcceptsSockets in integration.talents
     stands = await gateways.gateway(tx, row.id) if dials or Streams in integration.talents else None
-    return _Opened(row, integration, there, setup_progress(integration.setup, facts), gateway=stands, dials=dials)
+    gaps = await gateways.gaps(tx, row.id, now=page.now) if stands is not None else ()
+    steps = setup_progress(integration.setup, facts)
+    return _Opened(row, integration, there, steps, gateway=stands, gaps=gaps, dials=dials)
 
 
 def _steps(page: InboxesPage, found: _Opened) -> dict[str, Any]:

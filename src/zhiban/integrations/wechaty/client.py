@@ -17,6 +17,7 @@ from zhiban.integrations.wechaty.protocol import STREAMED_ANSWER, STREAMED_REQUE
 from zhiban.kit.background_tasks import raise_if_cancelled
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.http import is_public
+from zhiban.kit.text import clean
 from zhiban.ports import ConnectionBroken, Refusal, SendRefused, TryLater
 
 log = logging.getLogger(__name__)
@@ -45,10 +46,21 @@ _KEEPALIVE: Final = (
 
 @frozen_dataclass
 class GatewayEvent:
-    """One event of the stream: its number in the protocol, and what its JSON says."""
+    """One event of the stream: its type in the protocol, what its JSON says, and its number at gateways that count."""
 
     type: int
     payload: Mapping[str, Any]
+    number: int = 0
+
+    def words(self, name: str) -> str:
+        """What it says under this name; empty where those are no words."""
+        found = self.payload.get(name)
+        return clean(found) if isinstance(found, str) else ""
+
+    def several(self, name: str) -> list[str]:
+        """Words of which there are several."""
+        found = self.payload.get(name)
+        return [clean(each) for each in found if isinstance(each, str) and each] if isinstance(found, list) else []
 
 
 class GatewayClient:
@@ -112,20 +124,21 @@ class GatewayClient:
 
     # ------------------------------------------------------------------------------------------------------ events
 
-    async def events(self) -> AsyncIterator[GatewayEvent]:
-        """What happens at the gateway from now on, the first being that the stream is open.
+    async def events(self, after: int = 0, account: str = "") -> AsyncIterator[GatewayEvent]:
+        """What happens at the gateway from now on, the first being that the stream is open. A gateway that counts its
+        events is asked for those behind the number `after` of this account, too.
 
         The account is started once it is. Ends only by raising TryLater or ConnectionBroken.
         """
         opened, stub = await self._stub("Event")
-        stream = stub(opened.messages["EventRequest"](), metadata=self._metadata)
+        stream = stub(opened.messages["EventRequest"](seq=after, account_id=account), metadata=self._metadata)
         probing = asyncio.create_task(self._probe(stream), name="gateway probe")
         started: asyncio.Task[Any] | None = None
         try:
             async for event in stream:
                 # Only now: what happens between the start and the stream would be told to nobody.
                 started = started or asyncio.create_task(self._start(), name="gateway start")
-                yield GatewayEvent(int(event.type), _payload(event.payload))
+                yield GatewayEvent(int(event.type), _payload(event.payload), int(event.seq))
         except opened.grpc.aio.AioRpcError as error:
             raise _lost(opened, error) from None
         except asyncio.CancelledError:

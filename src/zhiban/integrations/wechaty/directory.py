@@ -54,6 +54,10 @@ class Directory:
         for key in [key for key in self._known if id_ in key]:
             del self._known[key]
 
+    def forget_all(self) -> None:
+        """Anything may have changed."""
+        self._known.clear()
+
     async def contact_name(self, contact: str) -> str:
         """What somebody calls themselves."""
         return str(await self._once(("", contact), lambda: self._ask_contact(contact)) or "")

@@ -14,14 +14,16 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from zhiban.integrations.wechaty import contents
 from zhiban.integrations.wechaty.client import GatewayClient, GatewayEvent, moment
 from zhiban.integrations.wechaty.config import WechatyConfig
 from zhiban.integrations.wechaty.directory import Directory, OwnAccount
+from zhiban.integrations.wechaty.event_stream import LOGIN, LOGOUT, MESSAGE, UNNOTICED, EventStream, Interruption
 from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.clock import Clock
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import clean
 from zhiban.ports import (
     ConnectionBroken,
@@ -45,12 +47,12 @@ from zhiban.ports import (
 
 log = logging.getLogger(__name__)
 
-MESSAGE: Final = 2
 FRIENDSHIP, INVITATION, JOIN, LEAVE, TOPIC, SCAN = 17, 18, 19, 20, 21, 22
-LOGIN, LOGOUT, DIRTY = 25, 26, 27
+DIRTY: Final = 27
 
 READ_AHEAD: Final = 1_000  # events whose messages are being fetched or wait to be taken
 BATCH: Final = 200
+QUIET_SECONDS: Final = 2.0  # after which somebody is told that nothing was missed
 TRIES: Final = 3
 LOGIN_SECONDS: Final = 10.0  # how long an account that is logged in may take to say so
 REMEMBERED: Final = 200  # messages of a thread among which a quoted one is looked for
@@ -63,6 +65,22 @@ WELCOME: Final = "friend:"
 Items = Sequence[Any]  # Incoming or GatewayState
 
 
+@frozen_dataclass
+class _Read:
+    """What is being made of one event. `heard_at` and `cursor` as with `StreamItem`."""
+
+    items: asyncio.Future[Items]
+    heard_at: datetime | None
+    cursor: str
+
+    def told(self, item: Any) -> StreamItem:
+        """A message may have waited at the gateway: until it was said, nothing was missed, and later nobody knows."""
+        heard_at = self.heard_at
+        if heard_at is not None and isinstance(item, IncomingMessage):
+            heard_at = min(heard_at, max(item.sent_at, heard_at - UNNOTICED))
+        return StreamItem(item, heard_at=heard_at, cursor=self.cursor)
+
+
 class Listener:
     """Listens for one `listen` of the vendor; what it remembers ends with it."""
 
@@ -72,6 +90,7 @@ class Listener:
         config: WechatyConfig,
         clock: Clock,
         account: OwnAccount,
+        after: str = "",
         *,
         login_seconds: float = LOGIN_SECONDS,
     ) -> None:
@@ -79,10 +98,12 @@ class Listener:
         self._config = config
         self._clock = clock
         self._login_seconds = login_seconds
+        self._stream = EventStream(client, clock, after)
         self._directory = Directory(client)
         self._account = account
         self._account.id = ""
-        self._waiting: asyncio.Queue[asyncio.Future[Items]] = asyncio.Queue(READ_AHEAD)
+        self._logging_in: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Queue[_Read] = asyncio.Queue(READ_AHEAD)
         self._background: set[asyncio.Task[None]] = set()
         self._introduced: set[str] = set()
         self._accepted: set[str] = set()
@@ -108,70 +129,103 @@ class Listener:
         reading = asyncio.create_task(self._read_stream(), name="gateway stream")
         try:
             while True:
-                taken = [await self._next(reading)]
-                while len(taken) < BATCH and not self._waiting.empty() and self._peek().done():
+                oldest = await self._next(reading)
+                taken = [oldest] if oldest is not None else []
+                while taken and len(taken) < BATCH and not self._waiting.empty() and self._peek().items.done():
                     taken.append(self._waiting.get_nowait())
-                items = [item for future in taken for item in await future]
-                if items:
-                    yield [StreamItem(item) for item in items]
+                items = [one.told(item) for one in taken for item in await one.items]
+                if items or not taken:
+                    yield items
         finally:
             await cancelled([reading, *self._background])
             while not self._waiting.empty():
-                self._waiting.get_nowait().cancel()
+                self._waiting.get_nowait().items.cancel()
             await self._directory.close()
 
-    def _peek(self) -> asyncio.Future[Items]:
+    def _peek(self) -> _Read:
         return self._waiting._queue[0]  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 - a queue has no peek
 
-    async def _next(self, reading: asyncio.Task[None]) -> asyncio.Future[Items]:
-        """The oldest event that was read. Raises what ended the stream, once everything read before was taken."""
-        if not self._waiting.empty():
-            return self._waiting.get_nowait()
+    async def _next(self, reading: asyncio.Task[None]) -> _Read | None:
+        """The oldest event that was read; None after a while in which there was none and none was missed. Raises what
+        ended the stream, once everything read before was taken."""
         getting = asyncio.ensure_future(self._waiting.get())
         try:
-            await asyncio.wait({getting, reading}, return_when=asyncio.FIRST_COMPLETED)
-            if getting.done():
-                return getting.result()
+            while not getting.done():
+                await asyncio.wait({getting, reading}, timeout=QUIET_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if not getting.done() and reading.done() and self._waiting.empty():
+                    reading.result()
+                    raise TryLater("The gateway ended the stream of events.", after=1.0)
+                if not getting.done() and self._stream.is_whole and self._waiting.empty():
+                    return None
+            return getting.result()
         finally:
             getting.cancel()
-        if not self._waiting.empty():
-            return self._waiting.get_nowait()
-        reading.result()
-        raise TryLater("The gateway ended the stream of events.", after=1.0)
 
     async def _read_stream(self) -> None:
-        first = True
-        async for event in self._client.events():
-            if first:
-                first = False
-                await self._put(self._said(GatewayState("connecting", self._clock.now(), gap=True)))
-                self._beside(self._missing_login())
-            if event.type == LOGIN:
-                # At once: whether a message is our own depends on it.
-                self._account.id = _text(event, "contactId")
-            if event.type == LOGOUT:
-                self._account.id = ""
-            if event.type == DIRTY:
-                self._directory.forget(_text(event, "payloadId"))
-            if event.type in self._readers:
-                await self._put(self._read(event))
+        try:
+            async for one in self._stream.read():
+                await (self._interrupted(one) if isinstance(one, Interruption) else self._happened(one))
+        except (TryLater, ConnectionBroken):
+            if self._stream.lost_since is not None:
+                lost = GatewayState("connecting", self._clock.now(), silent_since=self._stream.lost_since)
+                await self._put(self._said(lost))
+            raise
+
+    async def _interrupted(self, found: Interruption) -> None:
+        if found.opened:
+            # Who is where and called what may have changed, which nobody has told.
+            self._introduced.clear()
+            self._directory.forget_all()
+            await self._put(
+                self._said(GatewayState("connecting", self._clock.now(), gap=found.missed, silent_since=found.since))
+            )
+            self._await_login()
+        else:
+            await self._put(self._said(self._missing(found.since)))
+
+    async def _happened(self, event: GatewayEvent) -> None:
+        if event.type == LOGIN:
+            # At once: whether a message is our own depends on it.
+            self._account.id = event.words("contactId")
+            self._login_came()
+        if event.type == LOGOUT:
+            self._account.id = ""
+        if event.type == DIRTY:
+            self._directory.forget(event.words("payloadId"))
+        if event.type in self._readers:
+            await self._put(self._read(event))
 
     async def _put(self, work: Coroutine[Any, Any, Items]) -> None:
-        await self._waiting.put(asyncio.ensure_future(work))
+        heard_at = self._clock.now() if self._stream.is_whole else None
+        await self._waiting.put(_Read(asyncio.ensure_future(work), heard_at, self._stream.cursor))
 
-    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+    def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     async def _said(self, *items: Any) -> Items:
         return items
 
+    def _missing(self, since: datetime | None) -> GatewayState:
+        """Something was there, and nobody will ever read it: the operator should look at the account's own client."""
+        state: Literal["online", "connecting"] = "online" if self._me else "connecting"
+        return GatewayState(state, self._clock.now(), gap=True, account=self._me, silent_since=since)
+
+    def _await_login(self) -> None:
+        self._login_came()
+        self._logging_in = self._beside(self._missing_login())
+
+    def _login_came(self) -> None:
+        if self._logging_in is not None:
+            self._logging_in.cancel()
+
     async def _missing_login(self) -> None:
         """An account that is logged in says so when the stream begins; one that is not says nothing at all."""
         await asyncio.sleep(self._login_seconds)
-        if not self._me:
-            await self._put(self._said(GatewayState("logged_out", self._clock.now())))
+        self._account.id = ""
+        await self._put(self._said(GatewayState("logged_out", self._clock.now())))
 
     # ------------------------------------------------------------------------------------------------ event by event
 
@@ -189,21 +243,19 @@ class Listener:
         if event.type == LOGOUT:
             return [GatewayState("logged_out", now)]
         if event.type == LOGIN:
-            account = _text(event, "contactId")
+            account = event.words("contactId")
             payload = await self._patiently("ContactPayload", id=account)
             name = clean(payload.name)[:200] if payload is not None else ""
             return [GatewayState("online", now, account, name)]
-        code = _text(event, "qrcode")
+        code = event.words("qrcode")
         return [GatewayState("scan", now, qr_code=code[:2000])] if code and not self._me else ()
 
     async def _message(self, event: GatewayEvent) -> Items:
-        id_ = _text(event, "messageId")
+        id_, told_at = event.words("messageId"), self._clock.now()
         payload = await self._patiently("MessagePayload", id=id_) if id_ else None
         now = self._clock.now()
         if payload is None:
-            # It was there, and nobody will ever read it: the operator should look at the account's own client.
-            state = "online" if self._me else "connecting"
-            return [GatewayState(state, now, gap=True, account=self._me)]  # type: ignore[arg-type]
+            return [self._missing(told_at)]
         me, talker, room = self._me, payload.talker_id, payload.room_id
         thread = room or talker
         at = moment(payload.receive_time, now=now)
@@ -346,7 +398,7 @@ class Listener:
     # -------------------------------------------------------------------------------------------- friends and groups
 
     async def _friendship(self, event: GatewayEvent) -> Items:
-        id_ = _text(event, "friendshipId")
+        id_ = event.words("friendshipId")
         payload = await self._patiently("FriendshipPayload", id=id_)
         if payload is None:
             return ()
@@ -365,7 +417,7 @@ class Listener:
         return [UnknownVendorEvent("friendship_accepted" if wanted else "friendship_requested", now, None, told)]
 
     async def _invitation(self, event: GatewayEvent) -> Items:
-        id_ = _text(event, "roomInvitationId")
+        id_ = event.words("roomInvitationId")
         payload = await self._patiently("RoomInvitationPayload", id=id_)
         wanted = self._config.accept_invitations and not self._config.read_only
         if wanted:
@@ -375,13 +427,13 @@ class Listener:
         return [UnknownVendorEvent(kind, self._clock.now(), None, told)]
 
     async def _joined(self, event: GatewayEvent) -> Items:
-        room, who = _text(event, "roomId"), _texts(event, "inviteeIdList")
+        room, who = event.words("roomId"), event.several("inviteeIdList")
         if not room or not who:
             return ()
         self._directory.forget(room)
         us = self._me in who
         members = await asyncio.gather(*(self._directory.member(room, each) for each in who if each != self._me))
-        at, inviter = self._at(event), _text(event, "inviterId") or None
+        at, inviter = self._at(event), event.words("inviterId") or None
         joined = MembersJoined(
             room, tuple(members), at, inviter, us, _event_id("join", room, *sorted(who), _stamp(event))
         )
@@ -393,7 +445,7 @@ class Listener:
         return [GroupChanged(room, at, name=described.topic), joined] if described.topic else [joined]
 
     async def _left(self, event: GatewayEvent) -> Items:
-        room, who = _text(event, "roomId"), _texts(event, "removeeIdList")
+        room, who = event.words("roomId"), event.several("removeeIdList")
         if not room or not who:
             return ()
         self._directory.forget(room)
@@ -401,12 +453,12 @@ class Listener:
         if us:
             self._introduced.discard(room)
         others = tuple(each for each in who if each != self._me)
-        remover = _text(event, "removerId") or None
+        remover = event.words("removerId") or None
         id_ = _event_id("leave", room, *sorted(who), _stamp(event))
         return [MembersLeft(room, others, self._at(event), remover, us, id_)]
 
     async def _topic(self, event: GatewayEvent) -> Items:
-        room, topic = _text(event, "roomId"), _text(event, "newTopic")
+        room, topic = event.words("roomId"), event.words("newTopic")
         if not room or not topic:
             return ()
         self._directory.forget(room)
@@ -422,16 +474,6 @@ class Listener:
         with suppress(OverflowError, OSError, ValueError):
             return min(datetime.fromtimestamp(stated / 1000 if stated > 1e11 else stated, UTC), now)
         return now
-
-
-def _text(event: GatewayEvent, name: str) -> str:
-    found = event.payload.get(name)
-    return clean(found) if isinstance(found, str) else ""
-
-
-def _texts(event: GatewayEvent, name: str) -> list[str]:
-    found = event.payload.get(name)
-    return [clean(each) for each in found if isinstance(each, str) and each] if isinstance(found, list) else []
 
 
 def _stamp(event: GatewayEvent) -> str:

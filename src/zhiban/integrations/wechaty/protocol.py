@@ -22,7 +22,7 @@ _URL_LINK: Final = "UrlLinkPayload"
 # names differ between versions.
 _MESSAGES: Final[Mapping[str, tuple[tuple[str, int, str], ...]]] = {
     _TIME: (("seconds", 1, "int64"), ("nanos", 2, "int32")),
-    "EventRequest": (("seq", 1, "int32"),),
+    "EventRequest": (("seq", 1, "int32"), ("account_id", 2, "string")),
     "EventResponse": (("type", 1, "int32"), ("payload", 2, "string"), ("seq", 3, "int32")),
     "StartRequest": (),
     "StartResponse": (),

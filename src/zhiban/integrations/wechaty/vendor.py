@@ -63,10 +63,10 @@ class WechatyVendor:
     async def accounts(self) -> Sequence[VendorAccount]:
         return (self.account(None),)
 
-    async def listen(self) -> AsyncIterator[Sequence[StreamItem]]:
+    async def listen(self, after: str = "") -> AsyncIterator[Sequence[StreamItem]]:
         """As `Streams` promises."""
         client = GatewayClient(self._config)
-        batches = Listener(client, self._config, self._clock, self._account).batches()
+        batches = Listener(client, self._config, self._clock, self._account, after).batches()
         try:
             async for batch in batches:
                 yield batch

@@ -1,6 +1,8 @@
 // A real Wechaty gateway (PuppetServer over gRPC) whose WeChat account is made up, with an address on loopback to play
 // its people. Prints one line of JSON when it is ready; ends with its standard input.
-// Environment: WECHATY_TOKEN, GATEWAY_TLS=1 (with WECHATY_PUPPET_SERVICE_TLS_SERVER_CERT and …_KEY)
+// Environment: WECHATY_TOKEN, GATEWAY_TLS=1 (with WECHATY_PUPPET_SERVICE_TLS_SERVER_CERT and …_KEY),
+// GATEWAY_SENT (a file that keeps what we were asked to send, for when this process is killed)
+import fs from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
 import { FileBox } from 'file-box'
@@ -38,6 +40,7 @@ async function outcome (record) {
   if (fault === 'busy') throw Object.assign(new Error('too fast'), { code: 8 })
   if (fault === 'logged out') throw new Error('puppet is not logged in')
   sent.push({ ...record, at: Date.now() })
+  if (process.env.GATEWAY_SENT) fs.appendFileSync(process.env.GATEWAY_SENT, JSON.stringify(sent.at(-1)) + '\n')
   if (fault === 'lost') { await restart(); await new Promise(() => {}) }  // it arrived, and the answer never will
   if (fault === 'held') await new Promise(() => {})  // it arrived, and nobody is told
   return fault === 'nameless' ? undefined : record.id
