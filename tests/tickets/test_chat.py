@@ -217,6 +217,39 @@ async def test_a_ticket_is_taken_back_within_ten_minutes(chat: Chat) -> None:
     assert await chat.asks("lu", "撤销") == ""
 
 
+async def test_only_the_newest_ticket_is_taken_back_by_a_word_that_names_none(chat: Chat) -> None:
+    for _ in range(2):
+        await chat.asks("lu", "以上2条开工单")
+        await chat.asks("lu", "1")
+    assert "已撤销工单2" in await chat.asks("lu", "撤销")
+    # Whoever says it twice did not see the answer, or has another one in mind, which has to be named.
+    again = await chat.asks("lu", "撤销")
+    assert "工单2已经撤销了" in again
+    assert "“撤销1”" in again
+    assert [state for _, _, state, _ in await tickets(chat)].count("cancelled") == 1
+    assert "已撤销工单1" in await chat.asks("lu", "撤销1")
+    assert (await chat.asks("lu", "撤销")).endswith("工单2已经撤销了。")
+    assert (await chat.asks("lu", "撤销1")).endswith("工单1已经撤销了。")
+    # A ticket of somebody else in between is nobody's last one but theirs.
+    await chat.asks("lu", "以上2条开工单")
+    await chat.asks("lu", "1")
+    await chat.asks("bei", "以上2条开工单")
+    await chat.asks("bei", "1")
+    assert "已撤销工单3" in await chat.asks("lu", "撤销")
+
+
+async def test_a_draft_that_waits_is_not_taken_for_the_ticket_before_it(chat: Chat) -> None:
+    await chat.asks("lu", "以上2条开工单")
+    await chat.asks("lu", "1")
+    await chat.asks("lu", "以上3条开工单")
+    asked = await chat.asks("lu", "撤销")
+    assert "没有确认的草稿" in asked
+    assert "“撤销1”" in asked
+    assert await chat.rows("select 1 from ticket where state = 'cancelled'") == []
+    await chat.asks("lu", "2")
+    assert "已撤销工单1" in await chat.asks("lu", "撤销")
+
+
 async def test_what_cannot_be_taken_is_asked_back(chat: Chat) -> None:
     assert "1到50" in await chat.asks("liang", "以上0条开工单")
     assert "1到50" in await chat.asks("liang", "以上99条开工单")

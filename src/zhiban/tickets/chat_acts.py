@@ -392,13 +392,24 @@ class ChatActs:
         mine = [
             ticket
             for ticket in recent
-            if ticket.state is not TicketState.CANCELLED
-            and (ticket.requester_contact_id == sender or (admin and word.number is not None))
+            if (ticket.requester_contact_id == sender or (admin and word.number is not None))
             and word.number in (None, ticket.number)
         ]
         if not mine:
             # Said by somebody who opened none, it is most likely about something else.
             return Reply(texts("没有可以撤销的工单。") if word.number is not None else "")
+        if word.number is None:
+            waiting = await drafts.open_drafts(self._tx, self._snapshot.id, now=self._now)
+            if any(one.requester.contact_id == sender and one.created_at > mine[0].created_at for one in waiting):
+                said = texts("您还有一份没有确认的草稿，回复2可以取消它。")
+                return Reply(said + "\n" + texts("要撤销工单{number}，请回复“撤销{number}”。", number=mine[0].number))
+        if mine[0].state is TicketState.CANCELLED:
+            # Whoever says it twice means the same ticket, and not the one before it.
+            said = texts("工单{number}已经撤销了。", number=mine[0].number)
+            standing = [one.number for one in mine if one.state is not TicketState.CANCELLED]
+            if standing:
+                said += "\n" + texts("要撤销工单{number}，请回复“撤销{number}”。", number=standing[0])
+            return Reply(said)
         by, ticket = self._contact(message), mine[0]
         await involving.undo(self._tx, ticket.id, by=by, now=self._now)
         taken = await filing.take_back(self._tx, ticket, texts=texts, by=by, now=self._now)
