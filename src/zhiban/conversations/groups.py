@@ -9,7 +9,7 @@ from typing import Any, Literal, assert_never
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import participants, transitions
 from zhiban.conversations.changes import NoteMembers, RenameGroup
-from zhiban.conversations.group_policy import Consent, GroupPolicy
+from zhiban.conversations.group_policy import Consent, GroupPolicy, PublishFiles
 from zhiban.conversations.models import ConversationState
 from zhiban.conversations.queries import is_recorded
 from zhiban.conversations.threads import match_or_create
@@ -66,6 +66,16 @@ async def chat_of(tx: Transaction, conversation_id: int) -> GroupChat:
     if row is None:
         return GroupChat()
     return GroupChat(GroupPolicy.model_validate(row.policy), row.listed_at, row.left_at, row.welcomed_at)
+
+
+async def publishes(tx: Transaction, conversation_id: int) -> PublishFiles:
+    """What of the files shown here everybody may see, if somebody says so: in a chat of two, any."""
+    chosen: PublishFiles | None = await tx.value(
+        "select coalesce(g.policy ->> 'publish_files', 'never') from conversation c left join group_chat g "
+        "on g.workspace_id = c.workspace_id and g.conversation_id = c.id where c.id = %(id)s and c.kind = 'group'",
+        id=conversation_id,
+    )
+    return chosen or "all"
 
 
 async def base_of(tx: Transaction, conversation_id: int) -> int | None:

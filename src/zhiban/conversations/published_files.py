@@ -153,15 +153,20 @@ async def waiting(tx: Transaction, *, before: datetime) -> list[PublishedFile]:
 
 
 async def tickets_showing(
-    tx: Transaction, *, message_id: int | None = None, contact_id: int | None = None
+    tx: Transaction,
+    *,
+    message_id: int | None = None,
+    contact_id: int | None = None,
+    conversation_id: int | None = None,
 ) -> list[int]:
-    """The tickets that show files of this message, or of this contact, or are about to."""
+    """The tickets that show files of this message, of this contact, or of this conversation, or are about to."""
     return await tx.values(
         "select distinct ticket_id from published_file where ticket_id is not null "
-        "and state in ('waiting', 'published') and (message_id = %(message)s or contact_id = %(contact)s) "
-        "order by ticket_id",
+        "and state in ('waiting', 'published') and (message_id = %(message)s or contact_id = %(contact)s "
+        "or conversation_id = %(conversation)s) order by ticket_id",
         message=message_id,
         contact=contact_id,
+        conversation=conversation_id,
     )
 
 
@@ -217,6 +222,14 @@ async def withdraw_member(
     """Nobody reads what this member showed in this conversation."""
     which = "conversation_id = %(conversation)s and contact_id = %(contact)s"
     return await _withdraw(tx, which, conversation=conversation_id, contact=contact_id, by=by, now=now)
+
+
+async def withdraw_kinds(
+    tx: Transaction, conversation_id: int, kinds: Sequence[PublishedKind], *, by: Actor, now: datetime
+) -> list[PublishedFile]:
+    """Nobody reads files of these kinds of this conversation."""
+    which = "conversation_id = %(conversation)s and kind = any(%(kinds)s::text[])"
+    return await _withdraw(tx, which, conversation=conversation_id, kinds=list(kinds), by=by, now=now)
 
 
 async def withdraw_tickets(

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zhiban.conversations.group_policy import Consent
-from zhiban.conversations.published_files import tickets_showing, withdraw_member, withdraw_message
+from zhiban.conversations.published_files import (
+    tickets_showing,
+    withdraw_kinds,
+    withdraw_member,
+    withdraw_message,
+    withdraw_tickets,
+)
 from zhiban.conversations.spoken import answers_to
 from zhiban.events import (
     ConnectionRemoved,
     ConnectionResumed,
+    GroupConfigured,
     GroupConsentChanged,
     IssueChanged,
     IssueCommentChanged,
@@ -34,6 +41,7 @@ from zhiban.tickets import (
     file_links,
     filing,
     logins,
+    publishing,
     repositories,
     telling,
     tracker_outbox,
@@ -71,6 +79,16 @@ async def forget_published(tx: Transaction, event: GroupConsentChanged) -> None:
     await file_links.write_without(tx, gone, key=f"consent-{event.id}", now=event.at)
 
 
+async def forget_unwanted(tx: Transaction, event: GroupConfigured) -> None:
+    """What a group wants to be published no more is read by nobody outside, whoever had it published."""
+    kinds = publishing.no_longer(event.before.get("publish_files"), event.after.get("publish_files"))
+    if event.conversation_id is None or not kinds:
+        return
+    await _lock_tickets(tx, await tickets_showing(tx, conversation_id=event.conversation_id))
+    gone = await withdraw_kinds(tx, event.conversation_id, kinds, by=event.actor, now=event.at)
+    await file_links.write_without(tx, gone, key=f"policy-{event.id}", now=event.at)
+
+
 async def forget_repositories(tx: Transaction, event: ConnectionRemoved) -> None:
     """Nobody files where we have no credentials any more, nor writes under an account of theirs. Its issues stay."""
     await logins.end_all(tx, event.connection_id, now=event.at)
@@ -89,9 +107,12 @@ async def note_opened(tx: Transaction, event: IssueOpened) -> None:
 
 
 async def note_refused(tx: Transaction, event: IssueRefused) -> None:
-    """The ticket says why the tracker would not, and so does the chat that asked."""
+    """The ticket says why the tracker would not, and so does the chat that asked. Files that no issue shows are read by
+    nobody: to have them elsewhere somebody has to say so anew, who sees where that is."""
     await _answer_card(tx, await card_replies.note_refused(tx, event))
-    if await tracking.note_refused(tx, event) is not None and event.wish == "open":
+    ticket = await tracking.note_refused(tx, event)
+    if ticket is not None and event.wish == "open":
+        await withdraw_tickets(tx, [ticket.id], by=event.actor, now=event.at)
         await _tell_chat(tx, event.ticket_id, TicketNews.REFUSED, event.id)
 
 

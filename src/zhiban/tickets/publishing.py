@@ -6,7 +6,7 @@ copies are made after the commit (`publishing_jobs`); the issue waits a little f
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
@@ -52,6 +52,19 @@ def kind_of(attachment: Attachment) -> PublishedKind | None:
     shown = (attachment.content_type or "").startswith(("image/", "audio/", "video/"))
     small = (attachment.size or 0) <= LARGEST_FILE
     return "file" if attachment.kind == "file" and known and small and not shown else None
+
+
+KINDS: Mapping[PublishFiles, tuple[PublishedKind, ...]] = {
+    "never": (),
+    "pictures": ("picture",),
+    "all": ("picture", "file"),
+}
+
+
+def no_longer(before: object, after: object) -> tuple[PublishedKind, ...]:
+    """Which kinds a group published by the one choice and publishes no more by the other."""
+    known = {str(choice): kinds for choice, kinds in KINDS.items()}
+    return tuple(kind for kind in known.get(str(before), ()) if kind not in known.get(str(after), ()))
 
 
 async def offers(

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from zhiban.conversations import published_files
 from zhiban.conversations.attachments import Attachment, attachments_of
+from zhiban.conversations.groups import publishes
 from zhiban.conversations.published_files import PublicCopy, PublishedFile
 from zhiban.conversations.spoken import spoken
 from zhiban.events import SYSTEM
@@ -21,6 +22,7 @@ from zhiban.kit.jobs import Job, Task, enqueue
 from zhiban.kit.pictures import NotCleanable, cleaned
 from zhiban.tickets import card_replies, drafts, file_links
 from zhiban.tickets.publishing import (
+    KINDS,
     LARGEST_FILE,
     LARGEST_PICTURE,
     MOST_BYTES,
@@ -147,11 +149,15 @@ class PublishingJobs:
         """
         shown = [one for one in before if one.state == "published"]
         count, size = len(shown), sum(one.size or 0 for one in shown)
-        said = {id_ for one in {file.conversation_id for file, _ in made} for id_ in await _quotable(tx, one, made)}
+        conversations = {file.conversation_id for file, _ in made}
+        said = {id_ for one in conversations for id_ in await _quotable(tx, one, made)}
+        kinds = {one: KINDS[await publishes(tx, one)] for one in conversations}
         settled = []
         for file, copy in made:
             if file.message_id not in said:
                 copy = mark("It was taken back meanwhile, or its sender does not want to be quoted.")
+            elif file.kind not in kinds[file.conversation_id]:
+                copy = mark("The group does not want it to be published any more.")
             elif not isinstance(copy, str) and (count >= MOST_FILES or size + copy.size > MOST_BYTES):
                 copy = mark("The ticket has too many files already, or they are too large together.")
             if isinstance(copy, str):

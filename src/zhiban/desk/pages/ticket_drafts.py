@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from zhiban.conversations.access import access_conversation_to_answer
 from zhiban.conversations.group_policy import GroupPolicy, PublishFiles
-from zhiban.conversations.groups import chat_of
+from zhiban.conversations.groups import chat_of, publishes
 from zhiban.conversations.models import Priority
 from zhiban.conversations.published_files import FileToPublish
 from zhiban.conversations.queries import ThreadHead, agent_names
@@ -171,7 +171,7 @@ async def publishes_of(tx: Transaction, request: Request, head: ThreadHead) -> P
     settings: DeskSettings = request.app.state.desk
     if not settings.surveys.usable:
         return "never"
-    return (await chat_of(tx, head.id)).policy.publish_files if head.kind == "group" else "all"
+    return await publishes(tx, head.id)
 
 
 async def signature_of(tx: Transaction, head: ThreadHead) -> str:
