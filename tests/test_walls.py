@@ -20,7 +20,8 @@ from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.kit.errors import Misconfigured
 from zhiban.postgres.provisioning import APP, OWNER, DatabaseUrls
 
-OPEN = {"directory", "login_attempt", "alembic_version"}  # ids and digests, read before a workspace is known
+# Ids and digests: read before a workspace is known, or for all of them.
+OPEN = {"directory", "heard_account", "login_attempt", "alembic_version"}
 APPEND_ONLY = {"event"}
 LOOKED_UP = {"agent_address"}  # of other workspaces, rows that one names by their digest may be read
 # What runs with its owner's rights.
@@ -180,6 +181,12 @@ async def test_the_directory_holds_nothing_but_ids(urls: DatabaseUrls) -> None:
         ("directory", "key"),
         ("directory", "workspace_id"),
         ("directory", "ref"),
+        ("heard_account", "vendor"),
+        ("heard_account", "account"),
+        ("heard_account", "workspace_id"),
+        ("heard_account", "connection_id"),
+        ("heard_account", "held_by"),
+        ("heard_account", "held_until"),
         ("login_attempt", "key"),
         ("login_attempt", "started_at"),
         ("login_attempt", "attempts"),

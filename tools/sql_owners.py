@@ -57,6 +57,7 @@ OWNERS = {
     "gateway_call": "channels",
     "gateway_lost": "channels",
     "gateway_state": "channels",
+    "heard_account": "channels",
     "group_news": "tickets",
     "identity": "people",
     "inbox": "channels",

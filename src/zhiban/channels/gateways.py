@@ -10,7 +10,7 @@ from zhiban.channels.connection_health import mark_broken, mark_mended
 from zhiban.event_gateways import spoken
 from zhiban.events import SYSTEM, GatewayChanged, GatewayGapNoted
 from zhiban.kit import event_log
-from zhiban.kit.db import Database, Transaction
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
@@ -18,7 +18,6 @@ from zhiban.kit.pubsub import LIVING
 from zhiban.kit.text import clean
 from zhiban.ports import GatewayState
 
-HEARD = "heard/"  # and the vendor: the accounts of gateways in the directory
 LEASE = timedelta(seconds=15)
 SILENT = timedelta(seconds=5)  # a process that is dead renews no more; one whose database was away gets so long
 UNNOTICED = timedelta(seconds=40)  # how long a gateway may have been frozen before that is noticed
@@ -55,6 +54,8 @@ where g.leased_by = %(me)s or {_FREE}
 returning g.misses, g.configured_at, g.cursor"""
 
 _RENEW = """
+with kept as (update heard_account set held_until = %(lease)s
+  where workspace_id = %(workspace)s and connection_id = %(connection)s and held_by = %(me)s)
 update gateway_state g set lease_expires_at = %(lease)s, heard_at = coalesce(%(heard_at)s, g.heard_at)
 from connection c where g.connection_id = %(connection)s and g.leased_by = %(me)s and c.id = g.connection_id
 returning c.updated_at, c.removed_at is not null as removed"""
@@ -64,23 +65,27 @@ select g.connection_id, g.state, g.account, g.account_name, g.qr_code, g.reason,
   g.misses, g.refused_account, g.refused_at, g.refused_why
 from gateway_state g where g.connection_id = %(connection)s"""
 
-# Which workspace hears an account, for all of them: rows of another one are not seen from here. Kept until the end of
-# the transaction from whoever wants it at the same moment.
-_CLAIM = """
-insert into directory as d (kind, key, workspace_id, ref)
-select %(kind)s || c.vendor, %(account)s, c.workspace_id, c.id from connection c where c.id = %(connection)s
-on conflict (kind, key) do update
-  set ref = case when d.workspace_id = excluded.workspace_id then excluded.ref else d.ref end
-returning d.kind, d.workspace_id, d.ref"""
+# Rows of other workspaces are not seen from here, so who hears an account stands in a table without walls.
+_UNHELD = f"""(h.held_until < %(now)s
+  or (h.held_by not in ({LIVING}) and h.held_until < %(now)s::timestamptz + %(silent)s::interval))"""
 
-_TAKE_OVER = """
-update directory set workspace_id = %(workspace)s, ref = %(connection)s where kind = %(kind)s and key = %(account)s"""
+_HEARD_ELSEWHERE = f"""
+select exists (select from heard_account h join connection c on c.id = %(connection)s
+where h.vendor = c.vendor and h.account = %(account)s and (h.workspace_id, h.connection_id) <> (c.workspace_id, c.id)
+  and not {_UNHELD})"""
 
-_ELSEWHERE = f"""
-select exists (select from gateway_state g join connection c on c.workspace_id = g.workspace_id
-  and c.id = g.connection_id join connection mine on mine.vendor = c.vendor and mine.id = %(connection)s
-where g.connection_id <> %(connection)s and c.removed_at is null and g.state = 'online' and g.account = %(account)s
-  and not {_FREE})"""
+# Of two at the same moment the later one waits for the earlier, and sees it.
+_CLAIM = f"""
+insert into heard_account as h (vendor, account, workspace_id, connection_id, held_by, held_until)
+select vendor, %(account)s, workspace_id, id, %(me)s, %(lease)s from connection where id = %(connection)s
+on conflict (vendor, account) do update set workspace_id = excluded.workspace_id,
+  connection_id = excluded.connection_id, held_by = excluded.held_by, held_until = excluded.held_until
+where (h.workspace_id, h.connection_id) = (excluded.workspace_id, excluded.connection_id) or {_UNHELD}
+returning true"""
+
+_RELEASE = """
+delete from heard_account where workspace_id = %(workspace)s and connection_id = %(connection)s
+  and account <> %(account)s"""
 
 _HOLDER = f"""
 select g.leased_by, case when g.state = 'online' then g.account else '' end as account from gateway_state g
@@ -196,29 +201,29 @@ async def holder(tx: Transaction, connection_id: int, *, now: datetime) -> Gatew
     return await tx.object(GatewayHolder, _HOLDER, connection=connection_id, now=now, silent=LEASE - SILENT)
 
 
-@frozen_dataclass
-class _AccountClaim:
-    kind: str
-    workspace_id: int
-    ref: int
-
-
-async def check_heard_once(
-    tx: Transaction, database: Database, connection_id: int, account: str, *, now: datetime
-) -> None:
-    """Raises AccountHeardTwice where another connection of the same kind listens to this account, in this workspace or
-    in another one of `database`."""
-    claim = await tx.object(_AccountClaim, _CLAIM, kind=HEARD, account=account, connection=connection_id)
-    if claim is not None and claim.workspace_id != tx.workspace_id:
-        async with database.transaction(claim.workspace_id) as theirs:
-            held = await holder(theirs, claim.ref, now=now)
-        if held is not None and held.account == account:
-            raise AccountHeardTwice
-        await tx.run(_TAKE_OVER, workspace=tx.workspace_id, connection=connection_id, kind=claim.kind, account=account)
-    # Of two that come online at the same moment the later one sees the earlier.
-    await tx.value("select pg_advisory_xact_lock(hashtextextended('gateway', %(w)s))", w=tx.workspace_id)
-    if await tx.value(_ELSEWHERE, connection=connection_id, account=account, now=now, silent=LEASE - SILENT):
+async def check_heard_once(tx: Transaction, connection_id: int, account: str, *, now: datetime) -> None:
+    """Raises AccountHeardTwice where another connection of the same kind hears this account, in whichever workspace."""
+    silent = LEASE - SILENT
+    if await tx.value(_HEARD_ELSEWHERE, connection=connection_id, account=account, now=now, silent=silent):
         raise AccountHeardTwice
+
+
+async def hear_account(tx: Transaction, connection_id: int, account: str, *, me: int, now: datetime) -> None:
+    """This account has logged in behind this connection, and is heard over no other one as long as that is listened to.
+
+    Only for what a login has proved: whoever names an account holds nothing. Raises AccountHeardTwice.
+    """
+    await release_accounts(tx, connection_id, but=account)
+    claimed = await tx.value(
+        _CLAIM, connection=connection_id, account=account, me=me, now=now, lease=now + LEASE, silent=LEASE - SILENT
+    )
+    if not claimed:
+        raise AccountHeardTwice
+
+
+async def release_accounts(tx: Transaction, connection_id: int, *, but: str = "") -> None:
+    """Accounts that are heard over this connection may be heard over another one."""
+    await tx.run(_RELEASE, workspace=tx.workspace_id, connection=connection_id, account=but)
 
 
 async def note_refused(tx: Transaction, connection_id: int, account: str, why: str, *, now: datetime) -> None:
@@ -237,7 +242,15 @@ async def renew_gateway(
     tx: Transaction, connection_id: int, *, me: int, heard_at: datetime | None, now: datetime
 ) -> Renewal | None:
     """Go on listening; nothing was missed until `heard_at`, where that is known. None: another process listens."""
-    return await tx.object(Renewal, _RENEW, connection=connection_id, me=me, heard_at=heard_at, lease=now + LEASE)
+    return await tx.object(
+        Renewal,
+        _RENEW,
+        workspace=tx.workspace_id,
+        connection=connection_id,
+        me=me,
+        heard_at=heard_at,
+        lease=now + LEASE,
+    )
 
 
 async def leave_gateway(
@@ -263,6 +276,8 @@ async def leave_gateway(
         retry_at=retry_at,
         unnoticed=unnoticed,
     )
+    if left:
+        await release_accounts(tx, connection_id)
     return left > 0
 
 
@@ -321,6 +336,8 @@ async def note_state(tx: Transaction, connection_id: int, told: GatewayState, *,
     )
     if told.state == "connecting":
         return
+    if told.state != "online":
+        await release_accounts(tx, before.connection_id)
     await _tell(tx, before, told, account, now=now)
 
 

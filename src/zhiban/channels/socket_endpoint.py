@@ -31,7 +31,7 @@ from zhiban.channels.webhooks import QUERY_LIMIT, headers_of, query_of
 from zhiban.kit import metrics
 from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import Database
+from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
@@ -171,7 +171,7 @@ class _Endpoint:
         now = self._process.clock.now()
         try:
             async with self._process.database.webhook_transaction(connection.workspace_id) as tx:
-                await gateways.check_heard_once(tx, self._process.database, connection.id, client.account, now=now)
+                await gateways.check_heard_once(tx, connection.id, client.account, now=now)
         except gateways.AccountHeardTwice as error:
             await _say_heard_twice(self._process, connection, now=now)
             await self._refuse(connection, client, error.sentence)
@@ -265,6 +265,7 @@ class _Conversation:
         self._events: asyncio.Queue[VerifiedWebhook] = asyncio.Queue(READ_AHEAD)
         self._messages = False  # whether any came since the lease was renewed
         self._state: tuple[str, str] | None = None
+        self._proved = False
         self._nonsense = 0
 
     async def begin(self) -> None:
@@ -419,7 +420,7 @@ class _Conversation:
                     if self._turn is not None:
                         await self._note(state)
                 elif self._turn is not None:
-                    await self._note(GatewayState("online", self._now(), account=self._client.account))
+                    await self._note(GatewayState("online", self._now(), account=self._client.account, proved=False))
             except (TimeoutError, TryLater) as error:
                 if self._client.calls and not self._socket.stalled:
                     log.warning("The program of connection %s does not answer: %s", self._connection.id, error)
@@ -436,14 +437,13 @@ class _Conversation:
     async def _note(self, state: GatewayState) -> None:
         """Keep how the account is, where that is news."""
         known, name = self._state or ("", "")
-        if not state.gap and known == state.state and state.account_name in ("", name):
+        told = known == state.state and state.account_name in ("", name) and (self._proved or not state.proved)
+        if told and not state.gap:
             return
         try:
             async with self._process.database.transaction(self._connection.workspace_id) as tx:
                 if state.state == "online":  # of two that knocked at once, too
-                    await gateways.check_heard_once(
-                        tx, self._process.database, self._connection.id, self._client.account, now=self._now()
-                    )
+                    await self._hear_once(tx, proved=state.proved)
                 await gateways.note_state(tx, self._connection.id, state, now=self._now())
         except gateways.AccountHeardTwice:
             with suppress(psycopg.Error, Unavailable):  # it will knock again
@@ -454,6 +454,16 @@ class _Conversation:
             log.warning("The state of connection %s was not noted: %s", self._connection.id, str(error).strip())
             return
         self._state = (state.state, state.account_name or name)
+        self._proved = state.proved and state.state == "online"
+
+    async def _hear_once(self, tx: Transaction, *, proved: bool) -> None:
+        """Raises AccountHeardTwice. A program that only says who it is keeps nobody else from that account."""
+        connection_id, account, now = self._connection.id, self._client.account, self._now()
+        if proved:
+            me = self._process.pubsub.process_id
+            await gateways.hear_account(tx, connection_id, account, me=me, now=now)
+        else:
+            await gateways.check_heard_once(tx, connection_id, account, now=now)
 
     async def _leave(self) -> None:
         if self._turn is None or self._socket.replaced:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from zhiban.channels.connections import CALLBACK, ensure_inbox
 from zhiban.channels.credentials import place_of_secrets
-from zhiban.channels.gateways import HEARD
+from zhiban.channels.gateways import release_accounts
 from zhiban.channels.topics import CONFIG
 from zhiban.events import SYSTEM, Actor, ConnectionRemoved, InboxPaused, InboxRemoved, InboxResumed
 from zhiban.kit import event_log
@@ -114,13 +114,13 @@ async def _forget(tx: Transaction, vault: Vault, connection_id: int, *, by: Acto
     await event_log.append(tx, ConnectionRemoved(actor=by, at=now, connection_id=connection_id))
     await tx.run(
         "delete from directory where workspace_id = %(workspace)s and ref = %(id)s "
-        "and (kind = %(kind)s or kind like %(kinds)s or kind like %(heard)s)",
+        "and (kind = %(kind)s or kind like %(kinds)s)",
         workspace=tx.workspace_id,
         id=connection_id,
         kind=CALLBACK,
         kinds=f"{CALLBACK}/%",
-        heard=f"{HEARD}%",
     )
+    await release_accounts(tx, connection_id)
     await tx.run(
         "update delivery set state = 'parked', handled_at = %(now)s where connection_id = %(id)s and state = 'pending'",
         now=now,

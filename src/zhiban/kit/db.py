@@ -25,12 +25,12 @@ NO_WORKSPACE = 0  # no workspace has this id: such a transaction sees the direct
 
 
 # Whether this role stands above row-level security, and the tables of workspaces that have it switched off. The
-# directory is read before a workspace is known.
+# directory is read before a workspace is known, and who hears an account is asked for all of them.
 _WALLS = """
 select coalesce((select rolsuper or rolbypassrls from pg_roles where rolname = current_user), true),
   array(select c.relname::text from pg_class c
-        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname <> 'directory'
-        and not (c.relrowsecurity and c.relforcerowsecurity)
+        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+        and c.relname not in ('directory', 'heard_account') and not (c.relrowsecurity and c.relforcerowsecurity)
         and exists (select from pg_attribute a
                     where a.attrelid = c.oid and a.attname = 'workspace_id' and not a.attisdropped) order by 1)"""
 

@@ -162,6 +162,7 @@ class GatewayState:
     gap: bool = False
     reason: str = ""  # a sentence safe to show to an operator
     silent_since: datetime | None = None
+    proved: bool = True  # the account's own login says which one it is, and not only a program that connects to us
 
 
 @frozen_dataclass

@@ -68,6 +68,7 @@ class OneBotProgram:
     """One account and the program that speaks for it. `shape`: in whose way it tells what the standard leaves open."""
 
     self_id: int = BOT
+    logged_in: int | None = None  # who really is, where that is somebody else than it says when it connects
     nickname: str = BOT_NAME
     token: str = TOKEN
     shape: Shape = "napcat"
@@ -281,7 +282,7 @@ class OneBotProgram:
         return {"online": self.online, "good": True, "stat": {}}
 
     def _get_login_info(self, _: dict[str, Any]) -> Any:
-        return {"user_id": self.self_id, "nickname": self.nickname}
+        return {"user_id": self.logged_in or self.self_id, "nickname": self.nickname}
 
     def _get_version_info(self, _: dict[str, Any]) -> Any:
         return {"app_name": "NapCat.Onebot", "app_version": "4.8.0", "protocol_version": "v11"}

@@ -257,7 +257,8 @@ class _ListenedStream:
         async with process.database.transaction(connection.workspace_id) as tx:
             for state in states:
                 if state.state == "online" and state.account:
-                    await gateways.check_heard_once(tx, process.database, connection.id, state.account, now=now)
+                    me = process.pubsub.process_id
+                    await gateways.hear_account(tx, connection.id, state.account, me=me, now=now)
                 await gateways.note_state(tx, connection.id, state, now=now)
             if inbox is not None:
                 result = await take(tx, inbox, items, now=now, process_id=process.pubsub.process_id)

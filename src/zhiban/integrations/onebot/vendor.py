@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from hmac import compare_digest
 from typing import Any, Final
@@ -141,7 +142,9 @@ class OneBotVendor:
         login = await self._asked("get_login_info", calls)
         name = called(login.get("nickname")) if isinstance(login, Mapping) else ""
         told = status if isinstance(status, Mapping) else {}
-        return _state_of(told, client.account, name, self._clock.now())
+        state = _state_of(told, client.account, name, self._clock.now())
+        logged_in = login.get("user_id") if isinstance(login, Mapping) else None
+        return replace(state, proved=str(logged_in) == client.account)
 
     async def _asked(self, action: str, calls: SocketCalls | None = None) -> Any:
         """The answer; None where the program knows no such call. Raises TryLater."""

@@ -51,6 +51,13 @@ create table gateway_state (
   constraint ck_gateway_state_state check (state in ('connecting', 'scan', 'online', 'logged_out', 'refused')))
   with (fillfactor = 50);
 
+-- Which connection hears an account, in the whole installation. Ids only, no row-level security.
+create table heard_account (
+  vendor text not null, account text not null, workspace_id bigint not null, connection_id bigint not null,
+  held_by bigint not null, held_until timestamptz not null,
+  constraint pk_heard_account primary key (vendor, account)) with (fillfactor = 50);
+create index ix_heard_account_connection_id on heard_account (workspace_id, connection_id);
+
 create unlogged table gateway_call (
   workspace_id bigint not null, id bigint generated always as identity, connection_id bigint not null,
   key text not null, frame text not null, seconds double precision not null,
