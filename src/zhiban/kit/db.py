@@ -13,13 +13,12 @@ from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg import sql as pgsql
-from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from zhiban.kit.connection import Connection, Row
 from zhiban.kit.errors import Misconfigured, Unavailable
 
 T = TypeVar("T")
-Row = tuple[Any, ...]
 
 NO_WORKSPACE = 0  # no workspace has this id: such a transaction sees the directory, leases and jobs only
 
@@ -37,22 +36,6 @@ select coalesce((select rolsuper or rolbypassrls from pg_roles where rolname = c
 
 class DatabaseUnavailable(Unavailable):
     """The database does not answer, or has no free connection for us within the time allowed."""
-
-
-class Connection(psycopg.AsyncConnection[Row]):
-    """A connection whose statements share one cursor: a new one for each would look up every type anew.
-
-    Whoever executes reads the result before anything else is executed.
-    """
-
-    _shared: psycopg.AsyncCursor[Row] | None = None
-
-    @property
-    def shared(self) -> psycopg.AsyncCursor[Row]:
-        """The cursor of all statements, made with the first."""
-        if self._shared is None:
-            self._shared = self.cursor(row_factory=tuple_row)
-        return self._shared
 
 
 class Transaction:
