@@ -167,6 +167,26 @@ async def shown(tx: Transaction, access: Access, view: int | None = None) -> Lis
     )
 
 
+async def test_contacts_are_looked_up_at_once_for_all_views_and_as_they_are_called_now(desk: Desk) -> None:
+    access = Access(desk.lin, Role.OWNER)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        for number in range(12):
+            state = await desk.handed_over(tx, f"wm{number}", at=NOON + timedelta(minutes=number))
+            await tx.run("update contact set name = '李Ａ' where id = %(id)s", id=state.contact_id)
+        called = load_view({"conditions": [{"kind": "contact_name", "values": ["李a"]}]})
+        starts = load_view({"conditions": [{"kind": "contact_name", "operator": "starts_with", "values": ["李"]}]})
+        for name, conditions in (("一", called), ("二", starts)):
+            await saved_views.add_view(tx, name=name, conditions=conditions, owner_id=None, by=SYSTEM, now=NOON)
+        views = await saved_views.list_filters(tx, desk.lin)
+        await tx.run("set local enable_seqscan = off")
+        scans = "select pg_stat_get_xact_numscans('pk_contact'::regclass)"
+        before = await tx.value(scans)
+        counted = await lists.view_counts(tx, access, views, now=LATER)
+        assert ([one.count for one in counted], await tx.value(scans) - before) == ([12, 12], 1)
+        await tx.run("update contact set remark = 'Ｂ王' where id = %(id)s", id=state.contact_id)
+        assert [one.count for one in await lists.view_counts(tx, access, views, now=LATER)] == [11, 11]
+
+
 async def test_tabs_and_the_next_in_a_view(desk: Desk) -> None:
     access = Access(desk.lin, Role.OWNER)
     async with desk.database.transaction(desk.workspace_id) as tx:

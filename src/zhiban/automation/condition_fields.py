@@ -94,9 +94,12 @@ _IS_DAY = r"{value} ~ '^\d{{4}}-\d\d-\d\d$'"
 _MOMENT = """to_char({moment} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') collate "C\""""
 
 
-def value_sql(operator: str, value: str, wanted: tuple[str, ...], bind: Bind) -> str:
-    """SQL for what `value_holds` says of one text; what cannot be compared is not found."""
-    plain_value = _PLAIN.format(value=value)
+def value_sql(operator: str, value: str, wanted: tuple[str, ...], bind: Bind, *, plain_value: str = "") -> str:
+    """SQL for what `value_holds` says of one text; what cannot be compared is not found.
+
+    `plain_value`: where the text stands as it is compared, if that is kept.
+    """
+    plain_value = plain_value or _PLAIN.format(value=value)
     match operator:
         case "present":
             return f"coalesce({value}, '') <> ''"

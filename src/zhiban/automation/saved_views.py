@@ -78,7 +78,8 @@ class ContactNamedCondition(RulePart):
         return text_holds(self.operator, self.values, facts.contact.name)
 
     def sql(self, bind: Bind) -> str:
-        return value_sql(self.operator, f"coalesce({NAME_SHOWN}, '')", self.values, bind)
+        shown, compared = f"coalesce({NAME_SHOWN}, '')", "coalesce(p.plain_name, '')"
+        return value_sql(self.operator, shown, self.values, bind, plain_value=compared)
 
     def label(self, words: RuleWording) -> str:
         return value_of(words, self.operator, words.texts("联系人的名字"), self.values)

@@ -129,9 +129,8 @@ class ListFilter:
     condition: str
     params: Mapping[str, object]
 
-    @property
-    def asks_contact(self) -> bool:
-        return "p." in self.condition
+
+NO_VIEW = ListFilter(0, "", "false", {})  # one that is gone, or somebody else's: it has nothing in it
 
 
 @frozen_dataclass

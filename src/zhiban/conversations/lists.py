@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,6 +12,7 @@ from zhiban.conversations.labels import labels
 from zhiban.conversations.list_models import (
     COUNTED,
     MOST_ROWS,
+    NO_VIEW,
     NOTHING_OF_ONES_OWN,
     ROWS,
     WITHOUT_TABS,
@@ -29,7 +31,6 @@ from zhiban.kit.db import Transaction
 from zhiban.people.permissions import Access
 
 LOOKED_THROUGH = 5000  # conversations of a tab that a saved view is looked for in at first, those on top of its list
-NO_VIEW = ListFilter(0, "", "false", {})  # one that is gone, or somebody else's: it has nothing in it
 
 # The planner cannot look into it: else it would plan the counts anew each time, which costs more than counting.
 _ARRAY = "(select %({})s::bigint[])"
@@ -89,11 +90,6 @@ def _parts(queue: Queue, tab: StatusTab, also: str = "", *, sort: Sort = Sort.WA
     return [(f"{condition} and {_QUEUES[queue]}{also}", order) for condition, order in parts]
 
 
-# Looked up one by one: for some thousand rows the planner would rather read all contacts that there are.
-_CONTACT = (
-    "left join lateral (select remark, name, attributes from contact "
-    "where workspace_id = c.workspace_id and id = c.contact_id limit 1) p on true"
-)
 _EACH = {"inbox_id": "inboxes", "team_id": "teams"}  # what is looked up one by one, and where the ids stand
 
 
@@ -106,8 +102,13 @@ def _stretch(what: str, part: tuple[str, str], limit: str, *, each: str, also: s
     condition, order = part
     if not each:
         return f"select {what} from conversation c where {condition}{also} order by {order} limit {limit}"
-    columns = "c.id, c.assignee_id, c.waiting_since, c.last_activity_at, c.snoozed_until, c.priority"
+    columns = _columns("c", f"{what} {order}")
     return f"select {what} from {_of_each(columns, part, limit, each=each, also=also)} order by {order} limit {limit}"
+
+
+def _columns(table: str, sql: str) -> str:
+    """The columns of a table that this SQL names, to be selected."""
+    return ", ".join(f"{table}.{name}" for name in sorted(set(re.findall(rf"\b{table}\.(\w+)", sql))))
 
 
 def _of_each(what: str, part: tuple[str, str], limit: str, *, each: str, also: str) -> str:
@@ -126,16 +127,21 @@ def looked_through(limit: int) -> int:
     return LOOKED_THROUGH * max(1, limit // ROWS) ** 2
 
 
-def _looked_through(part: tuple[str, str], most: int, views: Sequence[ListFilter], *, each: str, also: str) -> str:
-    """SQL for the rows, called `c`, of one stretch that views are looked for in, with contacts where they ask for them.
+def _looked_through(what: str, rest: str, part: tuple[str, str], most: int, *, each: str, also: str) -> str:
+    """SQL for `what` of the rows `c` of one stretch that views are looked for in. `rest`: which, in which order.
 
-    Each contact is looked up once, however many views ask for it.
+    Of rows and their contacts `p` nothing is read but what is named. All contacts are looked up at once.
     """
-    contact = _CONTACT if any(one.asks_contact for one in views) else ""
-    if not each:
-        return f"({_stretch('c.*', part, str(most), each='', also=also)}) c {contact}"
-    ids = _stretch("c.id", part, str(most), each=each, also=also)
-    return f"({ids}) looked join conversation c on c.id = looked.id {contact}"
+    asked = f"{what} {rest}"
+    contact = _columns("p", asked)
+    rows = _stretch(_columns("c", f"{asked} c.contact_id"), part, str(most), each=each, also=also)
+    if not contact:
+        return f"select {what} from ({rows}) c {rest}"
+    return (
+        f"with looked as materialized ({rows}), contacts as materialized (select p.id as of, {contact} from contact p "
+        f"where p.id = any(array(select contact_id from looked))) "
+        f"select {what} from looked c left join contacts p on p.of = c.contact_id {rest}"
+    )
 
 
 def _looks_at_each(queue: Queue, access: Access) -> str:
@@ -359,16 +365,10 @@ async def view_counts(
     if not views:
         return ()
     each, also = _looks_at_each(Queue.ALL, access), access.condition("c.inbox_id")
-    looked = _looked_through(_OPEN, LOOKED_THROUGH + 1, views, each=each, also=also)
     counted = ", ".join(f"count(*) filter (where {one.condition})" for one in views)
+    counting = _looked_through(f"{counted}, count(*)", "", _OPEN, LOOKED_THROUGH + 1, each=each, also=also)
     params = {name: value for one in views for name, value in one.params.items()}
-    row = await tx.row(
-        f"select {counted}, count(*) from {looked}",
-        agent=access.agent_id,
-        now=now,
-        **access.params,
-        **params,
-    )
+    row = await tx.row(counting, agent=access.agent_id, now=now, **access.params, **params)
     *found, through = row or (*(0 for _ in views), 0)
     more = through > LOOKED_THROUGH
     return tuple(ViewCount(one.id, one.name, int(n), more) for one, n in zip(views, found, strict=True))
@@ -424,12 +424,12 @@ async def _picked(
     also = access.condition("c.inbox_id")
     numbered = "c.id, {number} as part, row_number() over (order by {order}) as n"
     if view is not None:
-        return " union all ".join(
-            f"(select {numbered.format(number=number, order=part[1])} from "
-            f"{_looked_through(part, looked, [view], each=each, also=also)} "
-            f"where {view.condition} order by {part[1]} limit %(limit)s)"
-            for number, part in enumerate(_of_views(_parts(queue, tab, labelled, sort=sort)))
-        )
+        found = []
+        for number, part in enumerate(_of_views(_parts(queue, tab, labelled, sort=sort))):
+            what, rest = numbered.format(number=number, order=part[1]), f"order by {part[1]} limit %(limit)s"
+            rest = f"where {view.condition} {rest}"
+            found.append(f"({_looked_through(what, rest, part, looked, each=each, also=also)})")
+        return " union all ".join(found)
     return " union all ".join(
         f"({_stretch(numbered.format(number=number, order=part[1]), part, '%(limit)s', each=each, also=also)})"
         for number, part in enumerate(_parts(queue, tab, labelled, sort=sort))

@@ -74,6 +74,9 @@ create unique index uq_api_token_name on api_token (workspace_id, name) where re
 create table contact (
   workspace_id bigint not null, id bigint generated always as identity,
   name text not null default '', avatar_url text, remark text not null default '',
+  -- What they are called, as saved views compare it: made once, and not for thousands of rows with each list.
+  plain_name text not null generated always as
+    (lower(btrim(normalize(coalesce(nullif(remark, ''), name), NFKC)))) stored,
   attributes jsonb not null default '{}', blocked_at timestamptz, merged_into bigint,
   created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
   constraint pk_contact primary key (workspace_id, id),
