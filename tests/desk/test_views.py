@@ -247,6 +247,8 @@ def head(**fields: Any) -> ThreadHead:
         "replies_used": 1,
         "priority": 0,
         "labels": [],
+        "attributes": {},
+        "created_at": NOON,
     }
     return ThreadHead(**{**base, **fields})
 

@@ -127,20 +127,22 @@ def looked_through(limit: int) -> int:
     return LOOKED_THROUGH * max(1, limit // ROWS) ** 2
 
 
-def _looked_through(what: str, rest: str, part: tuple[str, str], most: int, *, each: str, also: str) -> str:
-    """SQL for `what` of the rows `c` of one stretch that views are looked for in. `rest`: which, in which order.
+def _looked_through(
+    what: str, part: tuple[str, str], most: int, *, each: str, also: str, where: str = "true", end: str = ""
+) -> str:
+    """SQL for `what` of the rows `c` of one stretch that views are looked for in, of those that meet `where`.
 
-    Of rows and their contacts `p` nothing is read but what is named. All contacts are looked up at once.
+    Of rows and their contacts `p` nothing is read but what is named. All contacts are looked up at once, and joined
+    before anything is ordered and limited: to have few rows soon, the planner would compare each with each.
     """
-    asked = f"{what} {rest}"
-    contact = _columns("p", asked)
-    rows = _stretch(_columns("c", f"{asked} c.contact_id"), part, str(most), each=each, also=also)
+    contact = _columns("p", f"{what} {where}")
+    rows = _stretch(_columns("c", f"{what} {where} c.contact_id"), part, str(most), each=each, also=also)
     if not contact:
-        return f"select {what} from ({rows}) c {rest}"
+        return f"select {what} from ({rows}) c where {where} {end}"
     return (
         f"with looked as materialized ({rows}), contacts as materialized (select p.id as of, {contact} from contact p "
-        f"where p.id = any(array(select contact_id from looked))) "
-        f"select {what} from looked c left join contacts p on p.of = c.contact_id {rest}"
+        f"where p.id = any(array(select contact_id from looked))), found as materialized (select {what} "
+        f"from looked c left join contacts p on p.of = c.contact_id where {where}) select * from found {end}"
     )
 
 
@@ -366,7 +368,7 @@ async def view_counts(
         return ()
     each, also = _looks_at_each(Queue.ALL, access), access.condition("c.inbox_id")
     counted = ", ".join(f"count(*) filter (where {one.condition})" for one in views)
-    counting = _looked_through(f"{counted}, count(*)", "", _OPEN, LOOKED_THROUGH + 1, each=each, also=also)
+    counting = _looked_through(f"{counted}, count(*)", _OPEN, LOOKED_THROUGH + 1, each=each, also=also)
     params = {name: value for one in views for name, value in one.params.items()}
     row = await tx.row(counting, agent=access.agent_id, now=now, **access.params, **params)
     *found, through = row or (*(0 for _ in views), 0)
@@ -426,9 +428,9 @@ async def _picked(
     if view is not None:
         found = []
         for number, part in enumerate(_of_views(_parts(queue, tab, labelled, sort=sort))):
-            what, rest = numbered.format(number=number, order=part[1]), f"order by {part[1]} limit %(limit)s"
-            rest = f"where {view.condition} {rest}"
-            found.append(f"({_looked_through(what, rest, part, looked, each=each, also=also)})")
+            what, end = numbered.format(number=number, order=part[1]), "order by n limit %(limit)s"
+            sql = _looked_through(what, part, looked, each=each, also=also, where=view.condition, end=end)
+            found.append(f"({sql})")
         return " union all ".join(found)
     return " union all ".join(
         f"({_stretch(numbered.format(number=number, order=part[1]), part, '%(limit)s', each=each, also=also)})"

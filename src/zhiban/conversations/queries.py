@@ -57,6 +57,8 @@ class ThreadHead:
     replies_used: int
     priority: int
     labels: list[int]
+    attributes: dict[str, str]  # what is filled in, by the names of fields, also of those that are offered no more
+    created_at: datetime
     native_state: str | None = None  # who holds the session in the vendor's own view
     contact_name: str = ""  # as they call themselves; `name` may be what colleagues call them
     muted: bool = False  # what is written there calls nobody
@@ -130,7 +132,7 @@ select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c
   upper(right(c.external_id, 4)) as tag, c.external_id, c.contact_id, p.blocked_at is not null as contact_blocked,
   c.inbox_id, i.kind as channel, i.name as inbox_name, c.status, c.assignee_id, a.name as assignee_name,
   c.team_id, t.name as team_name, c.snoozed_until, c.handoff_reason, c.waiting_since, c.last_incoming_at,
-  c.replies_used, c.priority, c.labels, c.native_state,
+  c.replies_used, c.priority, c.labels, c.attributes, c.created_at, c.native_state,
   coalesce(p.name, '') as contact_name, c.muted_at is not null as muted
 from conversation c
 join inbox i on i.id = c.inbox_id
@@ -153,6 +155,9 @@ order by m.id desc limit %(limit)s"""
 _NTH = """
 select id from message where conversation_id = %(id)s and kind <> 'move' and id < %(before)s
 order by id desc offset %(skip)s limit 1"""
+
+_HAS_OLDER = """
+select exists (select from message where conversation_id = %(id)s and kind <> 'move' and id < %(first)s)"""
 
 
 _EVENTS = """
@@ -331,13 +336,10 @@ async def message_page(
     rows = tuple(
         replace(row, files=tuple(files.get(row.id, ())), quoted=quoted.get(row.reply_to_id or 0)) for row in stored
     )
-    first_id = rows[0].id if rows else 0
-    older = await tx.value(
-        "select exists (select from message where conversation_id = %(id)s and kind <> 'move' and id < %(first)s)",
-        id=conversation_id,
-        first=first_id,
-    )
-    return MessagePage(rows, first_id, rows[-1].id if rows else 0, bool(older) and bool(rows))
+    if not rows:
+        return MessagePage((), 0, 0, has_older=False)
+    older = start and await tx.value(_HAS_OLDER, id=conversation_id, first=rows[0].id)
+    return MessagePage(rows, rows[0].id, rows[-1].id, has_older=bool(older))
 
 
 async def page_with(tx: Transaction, conversation_id: int, message_id: int) -> int | None:
@@ -421,6 +423,12 @@ async def agent_names(tx: Transaction, inbox_id: int) -> tuple[AgentName, ...]:
     )
 
 
+_PERSON = """
+select name, remark, attributes, created_at, (
+  select external_id from identity i where i.workspace_id = p.workspace_id and i.contact_id = p.id
+  order by i.id limit 1) as account
+from contact p where p.id = %(id)s"""
+
 # A resolution that was taken back is no past: the next fact of the two says so.
 _CYCLES = """
 select at, name from (
@@ -436,13 +444,7 @@ async def contact_panel(tx: Transaction, of: ThreadHead, access: Access) -> Cont
 
     Of the conversations elsewhere, those of inboxes that `access` sees.
     """
-    person = await tx.row(
-        "select name, remark, attributes, created_at from contact where id = %(id)s", id=of.contact_id
-    )
-    account = await tx.value(
-        "select external_id from identity where contact_id = %(id)s order by id limit 1", id=of.contact_id
-    )
-    since = await tx.value("select created_at from conversation where id = %(id)s", id=of.id)
+    person = None if of.contact_id is None else await tx.row(_PERSON, id=of.contact_id)
     others = await tx.rows(
         "select c.id, i.name, c.status, c.last_activity_at from conversation c join inbox i on i.id = c.inbox_id "
         f"where c.contact_id = %(contact)s and c.id <> %(id)s{access.condition('c.inbox_id')} "
@@ -452,7 +454,7 @@ async def contact_panel(tx: Transaction, of: ThreadHead, access: Access) -> Cont
         id=of.id,
     )
     cycles = await tx.rows(_CYCLES, id=of.id)
-    name, remark, attributes, created = person or ("", "", {}, since)
+    name, remark, attributes, created, account = person or ("", "", {}, of.created_at, None)
     return ContactPanel(
         name=name,
         tag=of.tag,

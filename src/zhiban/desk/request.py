@@ -22,7 +22,7 @@ from zhiban.automation.saved_views import LONGEST_FILTER, list_filters, unsaved_
 from zhiban.channels.inboxes import access_inbox, inbox_names
 from zhiban.conversations import lists, participants, queries, replies
 from zhiban.conversations.access import access_conversation
-from zhiban.conversations.attributes import attributes_of, conversation_fields
+from zhiban.conversations.attributes import conversation_fields
 from zhiban.conversations.contact_labels import contact_labels
 from zhiban.conversations.draft_files import draft_files
 from zhiban.conversations.drafts import drafts
@@ -172,7 +172,7 @@ class DeskRequest:
     ) -> tuple[tuple[RailEntry, ...], tuple[RailEntry, ...]]:
         """The inboxes and teams that the rail lists: where there is one only, its queue says as much."""
         inboxes = [(one.id, one.name) for one in await inbox_names(tx) if self.access.sees(one.id)]
-        own = [(one.id, one.name) for one in await team_rows(tx) if one.id in teams]
+        own = [(one.id, one.name) for one in await team_rows(tx) if one.id in teams] if len(teams) > 1 else []
         return await self._entries(tx, inboxes, of="inbox_id"), await self._entries(tx, own, of="team_id")
 
     async def _entries(
@@ -281,7 +281,7 @@ class DeskRequest:
             macros=await self._macros(tx),
             flows=await self._flows(tx, head),
             fields=tuple(await conversation_fields(tx)),
-            attributes=await attributes_of(tx, conversation_id),
+            attributes=head.attributes,
             contact_labels=await contact_labels(tx, head.contact_id),
             viewers=await viewers_besides(tx, conversation_id, agent_id=self.agent.id, now=now),
             tickets=tuple(await tickets_about(tx, self.access, conversation_id)),
