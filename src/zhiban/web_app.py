@@ -63,6 +63,7 @@ from zhiban.web.routers import add_routes
 from zhiban.web.security import SecurityHeaders
 
 MODULES = ("desk", "testing")  # which bring templates of their own
+PIECES = ("desk/row.html",)  # of those, what many see alike and is drawn once
 
 Installer = Callable[[FastAPI], None]
 
@@ -80,7 +81,7 @@ def web_application(
     `install` may add routes before ours; the demonstration brings its simulator and its phone that way.
     """
     assets = Assets()
-    renderer = Renderer(MODULES, assets=assets, clock=app.clock, names=bootstrap.names())
+    renderer = Renderer(MODULES, assets=assets, clock=app.clock, names=bootstrap.names(), pieces=PIECES)
     auth = Auth(
         app.database,
         app.clock,

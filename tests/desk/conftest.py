@@ -67,6 +67,7 @@ from zhiban.web.assets import Assets
 from zhiban.web.render import Renderer
 from zhiban.web.routers import add_routes
 from zhiban.web.security import SecurityHeaders
+from zhiban.web_app import PIECES
 
 SURVEYS = SurveyLinks("", b"a key for tests only")
 TOLD = "telegram:8518085684"  # who is told of every handoff
@@ -176,7 +177,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
         database.reactions = reactions()
         await pubsub.open()
         seed = Seed.restored(cluster.said(template), database, clock)
-        renderer = Renderer(["desk"], assets=Assets(), clock=clock, names=bootstrap.names())
+        renderer = Renderer(["desk"], assets=Assets(), clock=clock, names=bootstrap.names(), pieces=PIECES)
         app = FastAPI()
         app.state.member_labels = bootstrap.member_labels()
         app.state.channel_labels = bootstrap.channel_labels()

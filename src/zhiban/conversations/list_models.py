@@ -113,6 +113,10 @@ class ConversationRow:
     draft: str | None
     labels: list[int]
 
+    def __hash__(self) -> int:
+        """Of what tells rows apart best; those are equal that are in everything."""
+        return hash((self.id, self.last_activity_at, self.unread))
+
     @property
     def stamp(self) -> int:
         """What the list showed of it, for `seen.SeenActivity`."""

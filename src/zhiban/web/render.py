@@ -109,27 +109,35 @@ class _CompiledTemplates(BytecodeCache):
 
 _COMPILED = _CompiledTemplates()
 DRAWN = 8192  # small pieces that are kept as they were drawn, of each kind and language
+DRAWN_LARGE = 1024  # and of those that are more than a word and a sign
 
 
-def _draw_once(pieces: TemplateModule) -> None:
+def _draw_once(pieces: TemplateModule, kept: int) -> None:
     """Let the macros of a template that knows nothing but their parameters draw the same piece once.
 
     By type, too: what is escaped already is equal to the text that would have to be.
     """
     for name, macro in vars(pieces).items():
         if isinstance(macro, Macro):
-            setattr(pieces, name, lru_cache(DRAWN, typed=True)(macro))
+            setattr(pieces, name, lru_cache(kept, typed=True)(macro))
 
 
 class Renderer:
     """All templates of the program. Modules bring their own folders, named when the program is put together."""
 
     def __init__(
-        self, modules: Sequence[str] = (), *, assets: Assets, clock: Clock, names: Mapping[str, Any] | None = None
+        self,
+        modules: Sequence[str] = (),
+        *,
+        assets: Assets,
+        clock: Clock,
+        names: Mapping[str, Any] | None = None,
+        pieces: Sequence[str] = (),
     ) -> None:
-        """`names` are known to every template."""
+        """`names` are known to every template; `pieces`: templates of macros that draw the same once for everybody."""
         self.assets = assets
         self._names = dict(names or {})
+        self._pieces = tuple(pieces)
         self._clock = clock
         self._folders = [PACKAGE / "web" / "templates", *(PACKAGE / name / "templates" for name in modules)]
         self._environment = lru_cache(maxsize=16)(self._build)
@@ -162,7 +170,9 @@ class Renderer:
             **self._names,
         )
         environment.filters.update(prose=prose, rich=rich_text, line=line, bold=bold, filesize=filesize)
-        _draw_once(environment.get_template("parts/kit.html").module)
+        _draw_once(environment.get_template("parts/kit.html").module, DRAWN)
+        for template in self._pieces:
+            _draw_once(environment.get_template(template).module, DRAWN_LARGE)
         return environment
 
     def html(self, template: str, viewer: Viewer, values: Mapping[str, Any]) -> str:
