@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -27,6 +26,7 @@ from zhiban.conversations.list_models import (
     ViewCount,
 )
 from zhiban.conversations.quotes import WITHOUT_LINK
+from zhiban.conversations.sql_columns import columns_of, selected
 from zhiban.kit.db import Transaction
 from zhiban.people.permissions import Access
 
@@ -102,13 +102,8 @@ def _stretch(what: str, part: tuple[str, str], limit: str, *, each: str, also: s
     condition, order = part
     if not each:
         return f"select {what} from conversation c where {condition}{also} order by {order} limit {limit}"
-    columns = _columns("c", f"{what} {order}")
+    columns = selected("c", f"{what} {order}")
     return f"select {what} from {_of_each(columns, part, limit, each=each, also=also)} order by {order} limit {limit}"
-
-
-def _columns(table: str, sql: str) -> str:
-    """The columns of a table that this SQL names, to be selected."""
-    return ", ".join(f"{table}.{name}" for name in sorted(set(re.findall(rf"\b{table}\.(\w+)", sql))))
 
 
 def _of_each(what: str, part: tuple[str, str], limit: str, *, each: str, also: str) -> str:
@@ -132,17 +127,19 @@ def _looked_through(
 ) -> str:
     """SQL for `what` of the rows `c` of one stretch that views are looked for in, of those that meet `where`.
 
-    Of rows and their contacts `p` nothing is read but what is named. All contacts are looked up at once, and joined
-    before anything is ordered and limited: to have few rows soon, the planner would compare each with each.
+    Of rows and their contacts `p` nothing is read but what is named. All contacts are looked up at once, and joined in
+    full, which they are anyhow: whatever the planner expects, it cannot compare each row with each contact then.
     """
-    contact = _columns("p", f"{what} {where}")
-    rows = _stretch(_columns("c", f"{what} {where} c.contact_id"), part, str(most), each=each, also=also)
-    if not contact:
+    rows = _stretch(selected("c", f"{what} {where} c.contact_id"), part, str(most), each=each, also=also)
+    names = columns_of("p", f"{what} {where}")
+    if not names:
         return f"select {what} from ({rows}) c where {where} {end}"
+    read, told = (", ".join(form.format(name) for name in names) for form in ("p.{0} as p_{0}", "c.p_{0} as {0}"))
     return (
-        f"with looked as materialized ({rows}), contacts as materialized (select p.id as of, {contact} from contact p "
-        f"where p.id = any(array(select contact_id from looked))), found as materialized (select {what} "
-        f"from looked c left join contacts p on p.of = c.contact_id where {where}) select * from found {end}"
+        f"with looked as materialized ({rows}), contacts as materialized ("
+        f"select p.id as of, {read} from contact p where p.id = any(array(select contact_id from looked))), "
+        "joined as materialized (select * from looked full join contacts on of = contact_id) "
+        f"select {what} from joined c cross join lateral (select {told}) p where {where} {end}"
     )
 
 
