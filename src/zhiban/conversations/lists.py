@@ -26,7 +26,7 @@ from zhiban.conversations.list_models import (
     ViewCount,
 )
 from zhiban.conversations.quotes import WITHOUT_LINK
-from zhiban.conversations.sql_columns import columns_of, selected
+from zhiban.conversations.view_sql import selected, with_contacts
 from zhiban.kit.db import Transaction
 from zhiban.people.permissions import Access
 
@@ -122,25 +122,18 @@ def looked_through(limit: int) -> int:
     return LOOKED_THROUGH * max(1, limit // ROWS) ** 2
 
 
-def _looked_through(
-    what: str, part: tuple[str, str], most: int, *, each: str, also: str, where: str = "true", end: str = ""
-) -> str:
-    """SQL for `what` of the rows `c` of one stretch that views are looked for in, of those that meet `where`.
+def _looked_through(what: str, condition: str, part: tuple[str, str], most: int, *, each: str, also: str) -> str:
+    """SQL for `what` of the rows `c` of one stretch that meet a view's condition, in the order of the list.
 
-    Of rows and their contacts `p` nothing is read but what is named. All contacts are looked up at once, and joined in
-    full, which they are anyhow: whatever the planner expects, it cannot compare each row with each contact then.
+    Of rows and their contacts `p` nothing is read but what is named. Each contact is looked up by itself, so that
+    PostgreSQL stops as soon as it has found enough.
     """
-    rows = _stretch(selected("c", f"{what} {where} c.contact_id"), part, str(most), each=each, also=also)
-    names = columns_of("p", f"{what} {where}")
-    if not names:
-        return f"select {what} from ({rows}) c where {where} {end}"
-    read, told = (", ".join(form.format(name) for name in names) for form in ("p.{0} as p_{0}", "c.p_{0} as {0}"))
-    return (
-        f"with looked as materialized ({rows}), contacts as materialized ("
-        f"select p.id as of, {read} from contact p where p.id = any(array(select contact_id from looked))), "
-        "joined as materialized (select * from looked full join contacts on of = contact_id) "
-        f"select {what} from joined c cross join lateral (select {told}) p where {where} {end}"
-    )
+    asked, contact = f"{what} {condition}", ""
+    if names := selected("p", asked):
+        key = "p.workspace_id = c.workspace_id and p.id = c.contact_id"
+        contact = f"left join lateral (select {names} from contact p where {key} limit 1) p on true"
+    rows = _stretch(selected("c", f"{asked} {contact} {part[1]}"), part, str(most), each=each, also=also)
+    return f"select {what} from ({rows}) c {contact} where {condition} order by {part[1]} limit %(limit)s"
 
 
 def _looks_at_each(queue: Queue, access: Access) -> str:
@@ -364,11 +357,11 @@ async def view_counts(
     if not views:
         return ()
     each, also = _looks_at_each(Queue.ALL, access), access.condition("c.inbox_id")
-    counted = ", ".join(f"count(*) filter (where {one.condition})" for one in views)
-    counting = _looked_through(f"{counted}, count(*)", _OPEN, LOOKED_THROUGH + 1, each=each, also=also)
+    counted = ", ".join(["count(*)", *(f"count(*) filter (where {one.condition})" for one in views)])
+    rows = _stretch(selected("c", f"{counted} c.contact_id"), _OPEN, str(LOOKED_THROUGH + 1), each=each, also=also)
     params = {name: value for one in views for name, value in one.params.items()}
-    row = await tx.row(counting, agent=access.agent_id, now=now, **access.params, **params)
-    *found, through = row or (*(0 for _ in views), 0)
+    row = await tx.row(with_contacts(counted, rows), agent=access.agent_id, now=now, **access.params, **params)
+    through, *found = row or (0, *(0 for _ in views))
     more = through > LOOKED_THROUGH
     return tuple(ViewCount(one.id, one.name, int(n), more) for one, n in zip(views, found, strict=True))
 
@@ -425,9 +418,8 @@ async def _picked(
     if view is not None:
         found = []
         for number, part in enumerate(_of_views(_parts(queue, tab, labelled, sort=sort))):
-            what, end = numbered.format(number=number, order=part[1]), "order by n limit %(limit)s"
-            sql = _looked_through(what, part, looked, each=each, also=also, where=view.condition, end=end)
-            found.append(f"({sql})")
+            what = numbered.format(number=number, order=part[1])
+            found.append(f"({_looked_through(what, view.condition, part, looked, each=each, also=also)})")
         return " union all ".join(found)
     return " union all ".join(
         f"({_stretch(numbered.format(number=number, order=part[1]), part, '%(limit)s', each=each, also=also)})"
