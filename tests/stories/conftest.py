@@ -255,6 +255,13 @@ async def thinking_shop(urls: DatabaseUrls, folder: Path, **more: Any) -> AsyncI
         yield shop, model
 
 
+@pytest.fixture(scope="session")
+def shop_of_cups(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Where the first story with processes leaves a data folder with the knowledge of the cups, for all workers."""
+    shared = tmp_path_factory.getbasetemp()
+    return (shared if worker_id == "master" else shared.parent) / "shop-of-cups"
+
+
 @pytest.fixture
 async def thinking(urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[tuple[Shop, LlmSimulator]]:
     async with thinking_shop(urls, tmp_path) as found:

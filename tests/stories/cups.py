@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 import random
+import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 from zhiban.kit.db import Database
@@ -30,6 +35,24 @@ def knowledge(folder: Path) -> Path:
     ]
     path.write_text("# 杯子\n\n" + "\n".join(entries))
     return path
+
+
+async def import_knowledge(found: ProcessHarness, installed: Path) -> None:
+    """Have the knowledge imported by a process, or take the data folder that this left in `installed` before: making a
+    cluster and loading the embedder costs as much as a short story. No account is in it: each story has its own."""
+    data = found.folder / "data"
+    with installed.with_suffix(".lock").open("w") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        if not installed.exists():
+            without = {name: value for name, value in found.environment.items() if not name.startswith("WECOM_")}
+            importing = await replace(found, environment=without).start(
+                "import", sys.executable, "-m", "zhiban", "kb", "import", str(knowledge(found.folder))
+            )
+            assert await importing.child.wait() == 0, (found.folder / "import.log").read_text()
+            # The way to its socket is of this place.
+            (data / "postgres" / "socket-folder").unlink()
+            await asyncio.to_thread(shutil.move, data, installed)
+    await asyncio.to_thread(shutil.copytree, installed, data, symlinks=True)
 
 
 def questions() -> list[str]:

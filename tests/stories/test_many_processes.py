@@ -6,9 +6,10 @@ import asyncio
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from tests.stories.cups import drawn_seed, knowledge, look_into, questions
+from tests.stories.cups import drawn_seed, import_knowledge, look_into, questions
 
 from zhiban.testing.process_harness import start_harness
 
@@ -17,12 +18,9 @@ MESSAGES = 160
 pytestmark = pytest.mark.process
 
 
-async def test_workers_share_the_work_and_inherit_from_the_dead() -> None:
+async def test_workers_share_the_work_and_inherit_from_the_dead(shop_of_cups: Path) -> None:
     async with start_harness(ZHIBAN_SECRET_KEY="a key for tests only") as found:
-        importing = await found.start(
-            "import", sys.executable, "-m", "zhiban", "kb", "import", str(knowledge(found.folder))
-        )
-        assert await importing.child.wait() == 0, (found.folder / "import.log").read_text()
+        await import_knowledge(found, shop_of_cups)
         await found.serve("server", "--no-work")
         for name in ("first", "second"):
             await found.start(name, sys.executable, "-m", "zhiban", "work")

@@ -11,16 +11,16 @@ import json
 import os
 import random
 import signal
-import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil
 import pytest
-from tests.stories.cups import drawn_seed, knowledge, look_into, questions
+from tests.stories.cups import drawn_seed, import_knowledge, look_into, questions
 
 from zhiban.people import service as people
 from zhiban.people.models import Role
@@ -34,12 +34,9 @@ pytestmark = pytest.mark.process
 
 
 @pytest.fixture
-async def open_stage() -> AsyncIterator[ProcessHarness]:
+async def open_stage(shop_of_cups: Path) -> AsyncIterator[ProcessHarness]:
     async with start_harness(ZHIBAN_SECRET_KEY="a key for tests only") as found:
-        importing = await found.start(
-            "import", sys.executable, "-m", "zhiban", "kb", "import", str(knowledge(found.folder))
-        )
-        assert await importing.child.wait() == 0, (found.folder / "import.log").read_text()
+        await import_knowledge(found, shop_of_cups)
         await found.serve()
         yield found
 

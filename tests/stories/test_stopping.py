@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.stories.conftest import until
-from tests.stories.cups import knowledge, look_into, questions
+from tests.stories.cups import import_knowledge, look_into, questions
 
 from zhiban.testing.llm import KEY, LlmSimulator, ModelFault
 from zhiban.testing.process_harness import ProcessHarness, start_harness
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.process
 
 
 @asynccontextmanager
-async def thinking_stage() -> AsyncIterator[tuple[ProcessHarness, LlmSimulator]]:
+async def thinking_stage(shop_of_cups: Path) -> AsyncIterator[tuple[ProcessHarness, LlmSimulator]]:
     """Real processes, with a language model in ours."""
     model = LlmSimulator()
     async with (
@@ -38,10 +38,7 @@ async def thinking_stage() -> AsyncIterator[tuple[ProcessHarness, LlmSimulator]]
             LLM_TIMEOUT="20",  # longer than a stop waits
         ) as found,
     ):
-        importing = await found.start(
-            "import", sys.executable, "-m", "zhiban", "kb", "import", str(knowledge(found.folder))
-        )
-        assert await importing.child.wait() == 0, (found.folder / "import.log").read_text()
+        await import_knowledge(found, shop_of_cups)
         await found.serve()
         yield found, model
 
@@ -77,8 +74,8 @@ async def answers(found: ProcessHarness, *, within: float = 60) -> list[dict[str
     return found_
 
 
-async def test_hostile_81_a_turn_that_would_take_too_long_is_left_to_the_next_process() -> None:
-    async with thinking_stage() as (found, model):
+async def test_hostile_81_a_turn_that_would_take_too_long_is_left_to_the_next_process(shop_of_cups: Path) -> None:
+    async with thinking_stage(shop_of_cups) as (found, model):
         model.always = ModelFault.HANG
         await found.control("contact_says", contact=LI, text=questions()[0])
         await until(lambda: model.asked)
@@ -90,8 +87,8 @@ async def test_hostile_81_a_turn_that_would_take_too_long_is_left_to_the_next_pr
         assert "编号00" in answer["body"]["text"]["content"]
 
 
-async def test_hostile_81_a_turn_that_ends_soon_is_waited_for() -> None:
-    async with thinking_stage() as (found, model):
+async def test_hostile_81_a_turn_that_ends_soon_is_waited_for(shop_of_cups: Path) -> None:
+    async with thinking_stage(shop_of_cups) as (found, model):
         model.latency = 2.0
         await found.control("contact_says", contact=LI, text=questions()[0])
         await until(lambda: model.asked)
