@@ -67,8 +67,7 @@ def in_another_process(folder: Path, then: str) -> subprocess.Popen[str]:
     program = f"""
         import asyncio, sys, time
         from pathlib import Path
-        from zhiban.kit.memory import memory_limit
-from zhiban.postgres.supervisor import BundledPostgres
+        from zhiban.postgres.supervisor import BundledPostgres
 
         async def main():
             postgres = BundledPostgres(Path({str(folder)!r}), settings={QUICK!r})
@@ -379,8 +378,7 @@ async def test_ordinary_users_and_users_without_a_name(uid: str, said: str) -> N
         import asyncio, os
         from pathlib import Path
         import zhiban.postgres.binaries, psycopg, psutil, zhiban.postgres.daemonize
-        from zhiban.kit.memory import memory_limit
-from zhiban.postgres.supervisor import BundledPostgres
+        from zhiban.postgres.supervisor import BundledPostgres
         from zhiban.kit.errors import ZhibanError
         packaged = zhiban.postgres.binaries._copy(zhiban.postgres.binaries.find(18), Path({str(place)!r}) / "own")
         zhiban.postgres.binaries.find = lambda version: packaged
