@@ -247,7 +247,10 @@ async def test_a_phrasing_that_is_gone_counts_no_more_even_before_the_next_embed
     assert all((passage.cosine or 0) < 0.9 for passage in (await base.find("芝麻开门", embedder)).passages)
 
 
-async def test_the_old_vectors_serve_until_another_embedder_has_made_all(base: Base) -> None:
+async def test_the_old_vectors_serve_until_another_embedder_has_made_all(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zhiban.knowledge.embedding_batches.AT_ONCE", 400)
     old, new = LetterEmbedder(), LateEmbedder("new", 16)
     entries = [{"id": f"e{at}", "text": f"第{at}件事怎么办", "answer": f"办法{at}。"} for at in range(600)]
     await base.bring_in(*entries, embedder=old)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-AT_ONCE = 512  # texts of one transaction
+AT_ONCE = 1_024  # texts of one transaction: the more at once, the less each costs a model of our own
 # Such batches: a model in our own process may use two processors, while the vectors of a third are written.
 SIDE_BY_SIDE = 3
 

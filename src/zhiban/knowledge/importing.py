@@ -41,7 +41,7 @@ from zhiban.knowledge.vectors import Embedders, text_to_embed
 from zhiban.knowledge.versions import Saving
 from zhiban.ports import Embedder
 
-GROUP_CHUNKS = 1_000  # small files share a transaction up to this; the base is locked meanwhile
+GROUP_CHUNKS = 2_000  # small files share a transaction up to this; the base is locked meanwhile
 GROUP_FILES = 200
 AHEAD_FROM = 2 * GROUP_CHUNKS  # so many are embedded while they are stored, and not after it
 KEPT_CHUNKS = 4_000  # that are kept in memory instead of being read a second time
