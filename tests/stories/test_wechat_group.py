@@ -166,6 +166,7 @@ async def comes_home(talk: Talk, room: str, entry: ForgeEntry, card: str) -> Non
     (comment,) = entry.comments
     assert "via 群聊 · 陆知行" in comment.body  # a public repository is not told which group
     assert not re.search(r"@octocat|#12\b|(?m:^\s*/close)", comment.body)
+    await talk.hear([room], "已评论")  # said by a job, for which nothing else waits
     await talk.told()
     (said,) = (await talk.heard(room))[before:]  # that it stands there: nothing of what GitHub told of it
     assert "已评论" in said
