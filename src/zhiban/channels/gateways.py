@@ -281,19 +281,15 @@ async def leave_gateway(
     return left > 0
 
 
-async def note_messages(tx: Transaction, connection_id: int, *, now: datetime) -> None:
-    """Messages came, so that an operator sees that it works."""
-    await tx.run(
-        "update gateway_state set message_at = %(now)s where connection_id = %(connection)s",
-        now=now,
-        connection=connection_id,
-    )
-
-
 async def note_stored(
-    tx: Transaction, connection_id: int, *, message_at: datetime | None, heard_at: datetime | None, cursor: str
+    tx: Transaction,
+    connection_id: int,
+    *,
+    message_at: datetime | None,
+    heard_at: datetime | None = None,
+    cursor: str = "",
 ) -> None:
-    """What a stream told is stored: when there was a message among it, and until when and where nothing is missing."""
+    """What was told is stored: when there was a message among it, and until when and where nothing is missing."""
     await tx.run(
         "update gateway_state set message_at = coalesce(%(message_at)s, message_at), "
         "heard_at = coalesce(%(heard_at)s, heard_at), cursor = coalesce(nullif(%(cursor)s, ''), cursor) "

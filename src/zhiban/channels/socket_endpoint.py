@@ -397,7 +397,7 @@ class _Conversation:
                 async with self._process.database.transaction(self._connection.workspace_id) as tx:
                     renewed = await gateways.renew_gateway(tx, self._connection.id, me=me, heard_at=now, now=now)
                     if self._messages:
-                        await gateways.note_messages(tx, self._connection.id, now=now)
+                        await gateways.note_stored(tx, self._connection.id, message_at=now)
                         self._messages = False
             except (psycopg.Error, Unavailable) as error:
                 log.warning("The lease of connection %s was not renewed: %s", self._connection.id, str(error).strip())

@@ -70,12 +70,9 @@ async def chat_of(tx: Transaction, conversation_id: int) -> GroupChat:
 
 async def publishes(tx: Transaction, conversation_id: int) -> PublishFiles:
     """What of the files shown here everybody may see, if somebody says so: in a chat of two, any."""
-    chosen: PublishFiles | None = await tx.value(
-        "select coalesce(g.policy ->> 'publish_files', 'never') from conversation c left join group_chat g "
-        "on g.workspace_id = c.workspace_id and g.conversation_id = c.id where c.id = %(id)s and c.kind = 'group'",
-        id=conversation_id,
-    )
-    return chosen or "all"
+    if not await tx.value("select kind = 'group' from conversation where id = %(id)s", id=conversation_id):
+        return "all"
+    return (await chat_of(tx, conversation_id)).policy.publish_files
 
 
 async def base_of(tx: Transaction, conversation_id: int) -> int | None:

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 from tests.integrations.wechaty.gateways import BOT, TOKEN
 
 from zhiban.integrations.wechaty.contents import LINK, TEXT
-from zhiban.integrations.wechaty.listening import LOGIN, MESSAGE
+from zhiban.integrations.wechaty.event_stream import LOGIN, MESSAGE
 from zhiban.integrations.wechaty.protocol import CALLS, SERVICE, STREAMED_ANSWER, STREAMED_REQUEST, wire
 
 

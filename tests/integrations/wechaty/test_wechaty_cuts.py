@@ -33,7 +33,7 @@ async def vendor(gateway: QuotingGateway) -> AsyncIterator[WechatyVendor]:
 async def heard(vendor: WechatyVendor, last: str, after: str = "") -> list[StreamItem]:
     """What is told until this message."""
     found: list[StreamItem] = []
-    async with aclosing(vendor.listen(after)) as batches:  # type: ignore[type-var]
+    async with aclosing(vendor.listen(after)) as batches:
         async with asyncio.timeout(30):
             async for batch in batches:
                 found += batch
@@ -52,7 +52,7 @@ def gaps(items: list[StreamItem]) -> list[GatewayState]:
 
 async def test_a_stream_that_was_well_is_opened_again_by_itself(gateway: QuotingGateway, vendor: WechatyVendor) -> None:
     first = await gateway.says(LI, "一", ROOM)
-    async with aclosing(vendor.listen()) as batches:  # type: ignore[type-var]
+    async with aclosing(vendor.listen()) as batches:
         async with asyncio.timeout(30):
             items: list[StreamItem] = []
             while len(gaps(items)) < 3:

@@ -26,7 +26,7 @@ async def gateway() -> AsyncIterator[QuotingGateway]:
 
 async def heard(vendor: WechatyVendor, id_: str) -> IncomingMessage:
     """The message of this id, as it is told."""
-    async with aclosing(vendor.listen()) as batches:  # type: ignore[type-var]
+    async with aclosing(vendor.listen()) as batches:
         async for batch in batches:
             for one in batch:
                 if isinstance(one.item, IncomingMessage) and one.item.external_id == id_:

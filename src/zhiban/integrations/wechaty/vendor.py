@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final
 
 from zhiban.integrations.wechaty.channel import WechatyChannel
@@ -63,7 +63,7 @@ class WechatyVendor:
     async def accounts(self) -> Sequence[VendorAccount]:
         return (self.account(None),)
 
-    async def listen(self, after: str = "") -> AsyncIterator[Sequence[StreamItem]]:
+    async def listen(self, after: str = "") -> AsyncGenerator[Sequence[StreamItem], None]:
         """As `Streams` promises."""
         client = GatewayClient(self._config)
         batches = Listener(client, self._config, self._clock, self._account, after).batches()
