@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 
 from tests.knowledge.material import LetterEmbedder, write_table
+from tests.tickets.github_app import eventually
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.knowledge import embedding, service
@@ -73,9 +74,10 @@ async def test_a_batch_that_takes_long_holds_no_other_up(
         async with db.transaction(workspace) as tx:
             return int(await tx.value("select count(*) from phrasing_vector"))
 
-    async with asyncio.timeout(30):
-        while await kept() < 5:  # noqa: ASYNC110 - the database does not tell
-            await asyncio.sleep(0.01)
+    async def others_are_kept() -> bool:
+        return await kept() == 5
+
+    await eventually(others_are_kept)
     assert not working.done()
     embedder.go_on.set()
     assert await working == 6

@@ -128,11 +128,10 @@ class Flood:
 
         async def stored() -> bool:
             asked.extend(await self.say([(ROOMS[-1], TALKERS[0], f"听得到吗{len(self.said)}")]))
-            await asyncio.sleep(0.2)
             found = await self.rows("select count(*) from message where external_id = any(%(ids)s)", ids=asked)
             return found[0][0] > 0
 
-        await eventually(stored, within=60)
+        await eventually(stored, within=60, every=0.2)
 
     async def cut(self) -> None:
         """Our connections are reset, and it goes on."""
