@@ -81,12 +81,16 @@ async def take_over(found: ProcessHarness, cookie: dict[str, str], contacts: Seq
     """An agent answers some contacts from the desk while the assistant is at work."""
     postgres, database, workspace_id = await look_into(found)
     try:
-        async with database.transaction(workspace_id) as tx:
-            rows = await tx.rows("select external_id, id from conversation")
+        ids: dict[str, int] = {}
+        async with asyncio.timeout(30):
+            while not ids.keys() >= set(contacts):  # a slow machine may be seconds behind
+                async with database.transaction(workspace_id) as tx:
+                    rows = await tx.rows("select external_id, id from conversation")
+                ids = {str(external): int(id_) for external, id_ in rows}
+                await asyncio.sleep(0.1)
     finally:
         await database.close()
         await postgres.stop()
-    ids = {str(external): int(id_) for external, id_ in rows}
     async with aiohttp.ClientSession(cookies=cookie) as session:
         for contact in contacts:
             headers = {"Origin": found.server, "Sec-Fetch-Site": "same-origin"}
