@@ -23,6 +23,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.browser import chromium, visit  # noqa: F401 - fixtures
+from tests.databases import KeptDatabases, kept_connections
 from tests.failures import pytest_terminal_summary  # noqa: F401 - a hook
 from tests.knowledge.material import SAMPLE, LetterEmbedder
 from zhiban.container import ensure_workspace
@@ -44,6 +45,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "zhiban"))
 TEMPLATE = "zhiban_template"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 # Whoever drops a database looks at every buffer.
+# Nobody's database lives as long as autovacuum waits, but those that are kept; their statistics shall be a test's own.
+FAST |= {"autovacuum": "off"}
 FAST |= {"wal_level": "minimal", "max_wal_senders": "0", "shared_buffers": "128MB"}
 if sys.platform in ("linux", "darwin"):  # the kernel copies the files of a template: a fifth of the processor time
     FAST["file_copy_method"] = "clone"
@@ -145,6 +148,12 @@ class Cluster:
             )
         )
 
+    def fresh(self, template: str) -> tuple[str, psycopg.Connection[Any]]:
+        """A new database with what a template holds, and a superuser's connection to it."""
+        name = f"t{os.getpid()}_{id(object()) % 10**9}_{int(datetime.now(UTC).timestamp() * 1e6)}"
+        self.clone(name, template)
+        return name, psycopg.connect(make_conninfo(self.superuser, dbname=name), autocommit=True)
+
     def drop(self, name: str) -> None:
         self.admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
@@ -234,13 +243,20 @@ async def template(cluster: Cluster, request: pytest.FixtureRequest) -> str:
     return TEMPLATE
 
 
+@pytest.fixture(scope="session")
+async def databases(cluster: Cluster) -> AsyncIterator[KeptDatabases]:
+    found = KeptDatabases(cluster.fresh, cluster.drop)
+    with kept_connections():
+        yield found
+    await found.close()
+
+
 @pytest.fixture
-async def urls(cluster: Cluster, template: str) -> AsyncIterator[DatabaseUrls]:
-    """A database of its own for this test, cloned from a template in milliseconds."""
-    name = f"t{os.getpid()}_{id(object()) % 10**9}_{int(datetime.now(UTC).timestamp() * 1e6)}"
-    cluster.clone(name, template)
-    yield cluster.of(name)
-    cluster.drop(name)
+async def urls(cluster: Cluster, template: str, databases: KeptDatabases) -> AsyncIterator[DatabaseUrls]:
+    """A database for this test alone, with what its template holds."""
+    database = databases.take(template)
+    yield cluster.of(database.name)
+    await databases.give_back(template, database)
 
 
 @pytest.fixture
