@@ -152,7 +152,9 @@ class Cluster:
         """A new database with what a template holds, and a superuser's connection to it."""
         name = f"t{os.getpid()}_{id(object()) % 10**9}_{int(datetime.now(UTC).timestamp() * 1e6)}"
         self.clone(name, template)
-        return name, psycopg.connect(make_conninfo(self.superuser, dbname=name), autocommit=True)
+        return name, psycopg.connect(
+            make_conninfo(self.superuser, dbname=name), autocommit=True, application_name="tests"
+        )
 
     def drop(self, name: str) -> None:
         self.admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))

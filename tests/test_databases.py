@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
+
 from tests.conftest import TEMPLATE, WORKSPACE, Cluster, _workspace
 from tests.databases import MOST_TESTS, KeptDatabase, KeptDatabases, PooledConnection
 from tests.twin import open_inbox
-
 from zhiban.container import ensure_workspace
 from zhiban.kit.db import NO_WORKSPACE, Database
 
@@ -85,9 +85,9 @@ async def test_whoever_stays_connected_or_holds_a_lock_was_its_last_user(
     async with await psycopg.AsyncConnection.connect(cluster.of(first.name).app, autocommit=True):
         second = await next_test(kept, template, first)
         assert second is not first
-    async with Database(cluster.of(second.name).app, work_size=1, page_size=1) as database:
-        async with database.transaction(NO_WORKSPACE) as tx:
-            await tx.run("select pg_advisory_lock(1)")
+    database = Database(cluster.of(second.name).app, work_size=1, page_size=1)
+    async with database, database.transaction(NO_WORKSPACE) as tx:
+        await tx.run("select pg_advisory_lock(1)")
     assert await next_test(kept, template, second) is not second
 
 
@@ -97,9 +97,9 @@ async def test_connections_of_pools_stay_and_those_of_dropped_databases_do_not(
     first = kept.take(template)
 
     async def process() -> int:
-        async with Database(cluster.of(first.name).app, work_size=1, page_size=1) as database:
-            async with database.transaction(NO_WORKSPACE) as tx:
-                return int(await tx.value("select pg_backend_pid()"))
+        database = Database(cluster.of(first.name).app, work_size=1, page_size=1)
+        async with database, database.transaction(NO_WORKSPACE) as tx:
+            return int(await tx.value("select pg_backend_pid()"))
 
     assert await process() == await process()
     assert PooledConnection.of(first.name)
