@@ -35,6 +35,7 @@ class TermPriors:
         self._total = total
         self._most = math.log(1 + total)
         self.rarity = lru_cache(maxsize=32_768)(self._rarity)  # a question's terms are asked for again and again
+        self._of_character = lru_cache(maxsize=4_096)(self.times)  # most pairs are new, their characters are not
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -57,7 +58,7 @@ class TermPriors:
         if characters is not None:
             # A list of words never shows the pairs that arise where two words meet; common characters meet often.
             first, second = characters
-            expected += MEETING * self.times(first) * self.times(second) / self._total
+            expected += MEETING * self._of_character(first) * self._of_character(second) / self._total
         return math.log(1 + self._total / (1 + expected)) / self._most
 
     def dumped(self) -> bytes:

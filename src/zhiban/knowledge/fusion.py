@@ -54,12 +54,13 @@ class Fused:
 
 # The index of a set wants the set and the dimensions as numbers in the text. With the limits there, too, one plan
 # serves all questions; making one would take half as long as finding. Vectors have length 1, so that the inner product
-# is the cosine. Vectors of phrasings that are gone stay until the next embedding.
+# is the cosine. Vectors of phrasings that are gone stay until the next embedding. How many lists are looked through is
+# set where PostgreSQL evaluates it once, before it opens the index: a statement of its own would be a round trip more.
 _CANDIDATES = """
 with nearest as materialized (
   select v.article_id, v.phrasing_id, -(v.vector::halfvec({dimensions}) <#> %(asked)s::halfvec) as cosine
-  from phrasing_vector v where v.set_id = {set} order by v.vector::halfvec({dimensions}) <#> %(asked)s::halfvec
-  limit {depth}),
+  from phrasing_vector v where v.set_id = {set} and (select set_config('ivfflat.probes', '{probes}', true)) is not null
+  order by v.vector::halfvec({dimensions}) <#> %(asked)s::halfvec limit {depth}),
 near as materialized (
   select n.article_id, max(n.cosine) as cosine from nearest n
   join phrasing p on p.workspace_id = %(workspace)s and p.id = n.phrasing_id and not p.retired
@@ -103,12 +104,15 @@ async def candidates(
 
     `leave_out` is an article that is imagined away. The base has vectors of these dimensions.
     """
-    if base.vector_lists:
-        probes = str(PROBES + base.vector_lists // PROBED_SHARE)
-        await tx.value("select set_config('ivfflat.probes', %(probes)s, true)", probes=probes)
     return await tx.objects(
         Candidate,
-        _CANDIDATES.format(set=base.vector_set, dimensions=base.dimensions, depth=_depth(base), nearest=NEAREST),
+        _CANDIDATES.format(
+            set=base.vector_set,
+            dimensions=base.dimensions,
+            depth=_depth(base),
+            nearest=NEAREST,
+            probes=PROBES + base.vector_lists // PROBED_SHARE,
+        ),
         workspace=tx.workspace_id,
         asked=vector,
         leave_out=leave_out,

@@ -23,9 +23,9 @@ from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.followups import ExpandedQuery
 from zhiban.knowledge.fusion import Question, Scored, candidates, fused
 from zhiban.knowledge.indexing import keys
+from zhiban.knowledge.likeness import Comparison
 from zhiban.knowledge.passage_texts import PassageTexts, passage_texts
 from zhiban.knowledge.queries import BaseRow
-from zhiban.knowledge.tokenizer import Synonyms, term_set, terms
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders, HalfVector, QueryVectors, query_vectors
 
 SEEN = 10  # how far down the list we look, whatever `top_k` shows
@@ -116,14 +116,40 @@ class SearchResult:
 
 
 @frozen_dataclass
+class ScoredTexts:
+    """A candidate with its texts, which the question is not compared with yet."""
+
+    scored: Scored
+    texts: PassageTexts
+
+
+@frozen_dataclass
 class Ranking:
-    """What one understanding of the question found."""
+    """What one understanding of the question found.
+
+    Few of the hits become passages: comparing the question with all phrasings would take longer than all else here.
+    """
 
     expanded: ExpandedQuery
-    passages: tuple[Passage, ...]
+    comparison: Comparison
+    hits: tuple[ScoredTexts, ...]
     confidence: float
     share: float
     limits: Thresholds
+
+    @property
+    def lead(self) -> float:
+        """How far the first lies before the second."""
+        return margin(self.hits[0].scored.score, self.hits[1].scored.score if len(self.hits) > 1 else 0.0)
+
+    def nearly_asked(self, first: Passage) -> bool:
+        """Whether the question is nearly a phrasing of the first, and less like those of all others."""
+        return first.likeness >= NEARLY_SAME and all(
+            self.comparison.closest(hit.texts).likeness < first.likeness for hit in self.hits[1:]
+        )
+
+    def passages(self, most: int) -> tuple[Passage, ...]:
+        return tuple(_passage(hit, self.comparison) for hit in self.hits[:most])
 
 
 @frozen_dataclass
@@ -296,7 +322,7 @@ async def look_up(
         few = SMALLEST_BUDGET if pending is not None else SCANNED_WHEN_VAGUE
         everywhere = query.vague and query.keys is None and base.bodies > few
         found.append(Understanding(text, expanded, query, None if everywhere else await rank(tx, query)))
-    if pending is not None:
+    if pending is not None and not pending.done():
         await asyncio.wait((pending,), timeout=AT_ONCE)
     return Lookup(base, question, tuple(found), pending)
 
@@ -324,7 +350,7 @@ async def judge(
     assert best is not None
     zone, why = _zone(best)
     return SearchResult(
-        best.passages[:top_k], best.confidence, best.share, zone, why, best.limits, best.expanded.leaning_on
+        best.passages(top_k), best.confidence, best.share, zone, why, best.limits, best.expanded.leaning_on
     )
 
 
@@ -375,42 +401,38 @@ async def _ranked(
         scored = way.scored or []
         if way.scored is None and base.bodies <= SCANNED_WHEN_VAGUE:
             scored = await rank(tx, query)
-    passages = await _read(tx, lookup.asked, scored, base.synonyms)
-    if not passages:
-        return Ranking(way.expanded, (), 0.0, 0.0, thresholds_of(base, threshold))
-    first = passages[0]
-    second = passages[1].score if len(passages) > 1 else 0.0
+    hits, comparison = await _read(tx, scored), Comparison(lookup.asked, base.synonyms)
+    if not hits:
+        return Ranking(way.expanded, comparison, (), 0.0, 0.0, thresholds_of(base, threshold))
+    first = hits[0].scored
+    second = hits[1].scored.score if len(hits) > 1 else 0.0
     with_vectors = first.cosine is not None
     return Ranking(
         way.expanded,
-        passages,
+        comparison,
+        hits,
         confidence(first.score, second, query.best, highest if with_vectors else None),
         first.score / query.best * (highest if with_vectors else 1.0),
         thresholds_of(base, threshold, with_vectors=with_vectors),
     )
 
 
-async def _read(tx: Transaction, question: str, scored: Sequence[Scored], synonyms: Synonyms) -> tuple[Passage, ...]:
-    """The texts of the candidates. Of several that say the same only the best stays."""
+async def _read(tx: Transaction, scored: Sequence[Scored]) -> tuple[ScoredTexts, ...]:
+    """The candidates with their texts. Of several that say the same only the best stays."""
     texts = await passage_texts(tx, [found.chunk_id for found in scored])
-    asked = frozenset(terms(question, synonyms))
-    passages: list[Passage] = []
+    hits: list[ScoredTexts] = []
     said: set[str] = set()
     for found in scored:
-        passage = _passage(found, texts[found.chunk_id], asked, synonyms)
-        said_here = "".join((passage.answer or passage.text).split())
+        hit = ScoredTexts(found, texts[found.chunk_id])
+        said_here = "".join((hit.texts.answer or hit.texts.text).split())
         if said_here not in said:
             said.add(said_here)
-            passages.append(passage)
-    return tuple(passages)
+            hits.append(hit)
+    return tuple(hits)
 
 
-def _passage(found: Scored, texts: PassageTexts, asked: frozenset[int], synonyms: Synonyms) -> Passage:
-    closest, likeness, learnt = None, 0.0, False
-    for phrasing, is_learnt in zip(texts.phrasings, texts.learnt, strict=True):
-        like = _likeness(asked, term_set(phrasing, synonyms))
-        if closest is None or like > likeness:
-            closest, likeness, learnt = phrasing, like, is_learnt
+def _passage(hit: ScoredTexts, comparison: Comparison) -> Passage:
+    found, texts, closest = hit.scored, hit.texts, comparison.closest(hit.texts)
     return Passage(
         texts.article_id,
         found.chunk_id,
@@ -426,33 +448,23 @@ def _passage(found: Scored, texts: PassageTexts, asked: frozenset[int], synonyms
         found.body,
         found.phrasing,
         found.cosine,
-        closest,
-        likeness,
-        learnt,
+        closest.phrasing,
+        closest.likeness,
+        closest.learnt,
     )
-
-
-def _likeness(asked: frozenset[int], phrasing: frozenset[int]) -> float:
-    """Shared weight over all weight of two sets of terms."""
-    if not asked or not phrasing:
-        return 0.0
-    at_large = term_priors()
-    together = sum(map(at_large.rarity, asked | phrasing))
-    return sum(map(at_large.rarity, asked & phrasing)) / together if together else 0.0
 
 
 def _zone(ranking: Ranking) -> tuple[ConfidenceBand, str]:
     """What to do, and why in a sentence."""
-    if not ranking.passages:
+    if not ranking.hits:
         return ConfidenceBand.HANDOFF, mark("No passage shares a word with the question, or nearly all do.")
-    first, sure, limits = ranking.passages[0], ranking.confidence, ranking.limits
-    runner_up = max((passage.likeness for passage in ranking.passages[1:]), default=0.0)
-    if not ranking.expanded.leaning_on and first.likeness >= NEARLY_SAME and first.likeness > runner_up:
+    first, sure, limits = _passage(ranking.hits[0], ranking.comparison), ranking.confidence, ranking.limits
+    if not ranking.expanded.leaning_on and ranking.nearly_asked(first):
         return ConfidenceBand.ANSWER, mark(
             f"The question is nearly the phrasing {first.phrasing!r} ({first.likeness:.2f})."
         )
     answer_at = limits.answer_at if first.answer is not None else limits.document_answer_at
-    clear = first.answer is None or sure >= limits.clear_below or _lead(ranking.passages) >= CLEAR_LEAD
+    clear = first.answer is None or sure >= limits.clear_below or ranking.lead >= CLEAR_LEAD
     if sure >= answer_at and first.vouched and clear:
         return ConfidenceBand.ANSWER, mark(f"Confidence {sure:.2f} reaches {answer_at:.2f}.")
     share, suggest_at = ranking.share, limits.suggest_at
@@ -471,8 +483,3 @@ def _zone(ranking: Ranking) -> tuple[ConfidenceBand, str]:
     return ConfidenceBand.HANDOFF, mark(
         f"Confidence {sure:.2f} and share {share:.2f} (below {suggest_at:.2f}) are too low."
     )
-
-
-def _lead(passages: Sequence[Passage]) -> float:
-    """How far the first of these lies before the second."""
-    return margin(passages[0].score, passages[1].score if len(passages) > 1 else 0.0)
