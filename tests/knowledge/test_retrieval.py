@@ -20,6 +20,7 @@ from zhiban.knowledge import queries, retrieval, service
 from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.followups import standalone
 from zhiban.knowledge.retrieval import ConfidenceBand, build_query, find, rank, search
+from zhiban.knowledge.tokenizer import terms
 from zhiban.knowledge.vectors import Embedders
 
 
@@ -281,3 +282,16 @@ async def test_a_server_without_the_mark_compares_everything(
         assert marked.keys is not None
         assert unmarked.keys is None
         assert (await rank(tx, marked))[0] == (await rank(tx, unmarked))[0]
+
+
+async def test_a_base_and_how_often_terms_stand_in_it_are_read_at_once(db: Database, workspace: int, shop: int) -> None:
+    asked = frozenset(terms("怎么申请退款，zzz"))
+    async with db.transaction(workspace) as tx:
+        base, known = await queries.base_with_frequencies(tx, shop, asked)
+        assert base == await queries.base(tx, shop)
+        assert known == await queries.frequencies(tx, base, asked)
+        nothing = await queries.base_with_frequencies(tx, shop, ())
+        with pytest.raises(NotFound):
+            await queries.base_with_frequencies(tx, shop + 1_000, asked)
+    assert len(known.bodies) > 5
+    assert nothing == (base, queries.NOT_ASKED)

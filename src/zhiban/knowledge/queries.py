@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -386,22 +386,62 @@ async def titles_of_base(tx: Transaction, base_id: int) -> dict[str, int]:
 
 @frozen_dataclass
 class Frequencies:
+    """In how many bodies and phrasings of a base terms stand, of those that were `asked` for."""
+
+    asked: frozenset[int]
     bodies: dict[int, int]
     phrasings: dict[int, int]
 
+    def of(self, terms: Collection[int]) -> Frequencies:
+        """Of these terms, which were all asked for."""
+        return Frequencies(
+            frozenset(terms),
+            {term: self.bodies[term] for term in terms if term in self.bodies},
+            {term: self.phrasings[term] for term in terms if term in self.phrasings},
+        )
 
-async def frequencies(tx: Transaction, base: BaseRow, of: Sequence[int]) -> Frequencies:
+    def joined(self, others: Frequencies) -> Frequencies:
+        return Frequencies(
+            self.asked | others.asked, {**self.bodies, **others.bodies}, {**self.phrasings, **others.phrasings}
+        )
+
+
+NOT_ASKED = Frequencies(frozenset(), {}, {})
+
+_FREQUENCIES = """
+select term, sum(bodies) as bodies, sum(phrasings) as phrasings from term_df
+where workspace_id = %(workspace)s and base_id = {base} and part = any({parts}) and term = any(%(terms)b::integer[])
+group by term having sum(bodies) > 0"""
+
+
+async def frequencies(tx: Transaction, base: BaseRow, of: Collection[int]) -> Frequencies:
     """In how many bodies and phrasings of the base these terms stand."""
     rows = await tx.rows(
-        "select term, sum(bodies), sum(phrasings) from term_df where workspace_id = %(workspace)s "
-        "and base_id = %(base)s and part = any(%(parts)b::smallint[]) and term = any(%(terms)b::integer[]) "
-        "group by term having sum(bodies) > 0",
+        _FREQUENCIES.format(base="%(base)s", parts="%(parts)b::smallint[]"),
         workspace=tx.workspace_id,
         base=base.id,
         parts=list(range(base.parts + 1)),
         terms=list(of),
     )
     return Frequencies(
+        frozenset(of),
         {term: bodies for term, bodies, _ in rows},
         {term: phrasings for term, _, phrasings in rows},
     )
+
+
+_BASE_WITH_FREQUENCIES = f"""
+select found.*, f.terms, f.in_bodies, f.in_phrasings from ({_BASE} where b.id = %(id)s) found cross join lateral (
+  select array_agg(term) as terms, array_agg(bodies) as in_bodies, array_agg(phrasings) as in_phrasings
+  from ({_FREQUENCIES.format(base="found.id", parts="array(select generate_series(0, found.parts)::smallint)")}) t) f"""
+
+
+async def base_with_frequencies(tx: Transaction, base_id: int, of: Collection[int]) -> tuple[BaseRow, Frequencies]:
+    """What `base` and `frequencies` give, in one round trip. Raises NotFound."""
+    rows = await tx.records(_BASE_WITH_FREQUENCIES, workspace=tx.workspace_id, id=base_id, terms=list(of))
+    if not rows:
+        raise NotFound("There is no such knowledge base.")
+    (row,) = rows
+    terms, bodies, phrasings = (row.pop(name) or () for name in ("terms", "in_bodies", "in_phrasings"))
+    known = Frequencies(frozenset(of), dict(zip(terms, bodies, strict=True)), dict(zip(terms, phrasings, strict=True)))
+    return BaseRow(**row), known

@@ -25,7 +25,8 @@ from zhiban.knowledge.fusion import Question, Scored, candidates, fused
 from zhiban.knowledge.indexing import keys
 from zhiban.knowledge.likeness import Comparison
 from zhiban.knowledge.passage_texts import PassageTexts, passage_texts
-from zhiban.knowledge.queries import BaseRow
+from zhiban.knowledge.queries import NOT_ASKED, BaseRow, Frequencies
+from zhiban.knowledge.tokenizer import terms
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders, HalfVector, QueryVectors, query_vectors
 
 SEEN = 10  # how far down the list we look, whatever `top_k` shows
@@ -163,11 +164,18 @@ class LeaveOneOut:
 
 
 async def build_query(
-    tx: Transaction, base: BaseRow, expanded: ExpandedQuery, *, without: LeaveOneOut | None = None
+    tx: Transaction,
+    base: BaseRow,
+    expanded: ExpandedQuery,
+    *,
+    without: LeaveOneOut | None = None,
+    known: Frequencies = NOT_ASKED,
 ) -> Question:
-    """Weigh the terms of the question as this base knows them."""
+    """Weigh the terms of the question as this base knows them. `known` is what is known of some of them already."""
     left_out = without or LeaveOneOut()
-    known = await queries.frequencies(tx, base, list(expanded.weights))
+    if unknown := expanded.weights.keys() - known.asked:
+        known = known.joined(await queries.frequencies(tx, base, unknown))
+    known = known.of(expanded.weights)
     of_bodies = {term: times - left_out.bodies.get(term, 0) for term, times in known.bodies.items()}
     of_phrasings = {term: times - left_out.phrasings.get(term, 0) for term, times in known.phrasings.items()}
     at_large = term_priors()
@@ -306,7 +314,7 @@ async def look_up(
     `context` holds the contact's earlier questions (and the titles answered last), oldest first. `also` are questions
     whose vectors will be wanted, too. Raises NotFound when there is no such base.
     """
-    base = await queries.base(tx, base_id)
+    base, known = await queries.base_with_frequencies(tx, base_id, frozenset(terms(question)))
     pending = None
     if embedders.named(base.embedder) is not None:
         texts = [text for each in (question, *also) for text in followups.texts_of(each, context)]
@@ -318,7 +326,7 @@ async def look_up(
         ways.append((followups.in_context(question, context), followups.with_context(question, context, base.synonyms)))
     found = []
     for text, expanded in ways:
-        query = await build_query(tx, base, expanded)
+        query = await build_query(tx, base, expanded, known=known)
         few = SMALLEST_BUDGET if pending is not None else SCANNED_WHEN_VAGUE
         everywhere = query.vague and query.keys is None and base.bodies > few
         found.append(Understanding(text, expanded, query, None if everywhere else await rank(tx, query)))
