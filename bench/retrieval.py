@@ -14,7 +14,6 @@ over vectors that no model made, so that a base may be large.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import math
 import os
@@ -25,6 +24,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 from material import SHOP, MeaninglessEmbedder, Stand, Writer, read_lines, stand, write_table
 from multiplying import multiply
@@ -200,4 +201,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())  # as the product does
