@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import psycopg
+from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router, WebSocketRoute
@@ -64,6 +65,18 @@ def application(
     return WebServer(app, broker, [*sockets, *callbacks], _probes(app), build, hosts=hosts)
 
 
+def import_pages() -> None:
+    """Load the pages and the API. What FastAPI knows of OpenAPI becomes validators when the API's description is asked
+    for: two megabytes and 25 ms that nothing else needs, and 5 ms then."""
+    usual = BaseModel.model_config
+    BaseModel.model_config = ConfigDict(defer_build=True)
+    try:
+        import_module("fastapi.openapi.models")
+    finally:
+        BaseModel.model_config = usual
+    import_module(PAGES)
+
+
 class WebServer:
     """The ASGI application: sends each request to the webhooks, the probes, or the pages and the API."""
 
@@ -110,7 +123,7 @@ class WebServer:
 
     async def _load(self) -> ASGIApp:
         # What takes time is importing; putting the parts together subscribes to what happens on this loop.
-        await asyncio.to_thread(import_module, PAGES)
+        await asyncio.to_thread(import_pages)
         return self._build()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
