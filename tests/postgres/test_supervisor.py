@@ -377,7 +377,7 @@ async def test_ordinary_users_and_users_without_a_name(uid: str, said: str) -> N
     program = f"""
         import asyncio, os
         from pathlib import Path
-        import zhiban.postgres.binaries, psycopg, psutil, zhiban.postgres.daemonize
+        import zhiban.postgres.binaries, psycopg, zhiban.postgres.daemonize
         from zhiban.postgres.supervisor import BundledPostgres
         from zhiban.kit.errors import ZhibanError
         packaged = zhiban.postgres.binaries._copy(zhiban.postgres.binaries.find(18), Path({str(place)!r}) / "own")

@@ -12,7 +12,6 @@ from datetime import date, timedelta
 from functools import cache
 from typing import Annotated, Any, Literal, get_args
 
-import regex
 from pydantic import AfterValidator, Discriminator, Field, TypeAdapter, ValidationError
 
 from zhiban.assistant import numerals
@@ -20,7 +19,7 @@ from zhiban.assistant.clauses import folded
 from zhiban.assistant.decide import Pending
 from zhiban.assistant.intents import is_english
 from zhiban.assistant.menu_choice import chosen_by_words
-from zhiban.automation.operators import MATCH_SECONDS, check_pattern
+from zhiban.automation.operators import check_pattern, search_pattern
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.texts import check_template
 from zhiban.automation.wording import RuleWording
@@ -275,7 +274,7 @@ class AskCode(FlowStep):
     def found(self, text: str, *, today: date) -> str | None:  # noqa: ARG002
         whole = rf"(?<![A-Za-z0-9])(?:{self.pattern})(?![A-Za-z0-9])"
         try:
-            found = regex.search(whole, text, flags=regex.IGNORECASE, timeout=MATCH_SECONDS)
+            found = search_pattern(whole, text)
         except TimeoutError:
             return None
         return found[0][:LONGEST_ANSWER] if found and found[0] else None

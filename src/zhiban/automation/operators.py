@@ -5,12 +5,15 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, assert_never
-
-import regex
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.i18n import mark
+
+if TYPE_CHECKING:
+    # Two megabytes and 6 ms, which only rules that look for a pattern or a language need.
+    import regex
 
 TextOperator = Literal[
     "equal", "not_equal", "contains", "not_contains", "starts_with", "matches", "present", "not_present"
@@ -65,13 +68,22 @@ def text_holds(operator: TextOperator, wanted: Sequence[str], actual: str) -> bo
 
 def _matches(pattern: str, text: str) -> bool:
     try:
-        return bool(regex.search(pattern, text, flags=regex.IGNORECASE, timeout=MATCH_SECONDS))
+        return search_pattern(pattern, text) is not None
     except TimeoutError as error:
         raise CannotTell("The pattern takes too long for this text.") from error
 
 
+def search_pattern(pattern: str, text: str) -> regex.Match[str] | None:
+    """Where a rule's pattern fits first, without regard to case. Raises TimeoutError where it takes too long."""
+    import regex
+
+    return regex.search(pattern, text, flags=regex.IGNORECASE, timeout=MATCH_SECONDS)
+
+
 def check_pattern(pattern: str) -> str:
     """The pattern itself. Raises ValueError when it is none."""
+    import regex
+
     try:
         regex.compile(pattern)
     except regex.error as error:
@@ -79,12 +91,16 @@ def check_pattern(pattern: str) -> str:
     return pattern
 
 
-_SCRIPTS = {
-    "ko": regex.compile(r"\p{Hangul}"),
-    "ja": regex.compile(r"[\p{Hiragana}\p{Katakana}]"),
-    "zh": regex.compile(r"\p{Han}"),
-    "latin": regex.compile(r"\p{Latin}"),
-}
+@cache
+def _scripts() -> dict[str, regex.Pattern[str]]:
+    import regex
+
+    return {
+        "ko": regex.compile(r"\p{Hangul}"),
+        "ja": regex.compile(r"[\p{Hiragana}\p{Katakana}]"),
+        "zh": regex.compile(r"\p{Han}"),
+        "latin": regex.compile(r"\p{Latin}"),
+    }
 
 
 def language_of(text: str) -> str:
@@ -92,7 +108,7 @@ def language_of(text: str) -> str:
 
     A Chinese sentence with a product's name in it is Chinese, and a Japanese one is full of Chinese characters.
     """
-    return next((name for name, script in _SCRIPTS.items() if script.search(text)), "other")
+    return next((name for name, script in _scripts().items() if script.search(text)), "other")
 
 
 def number_holds(operator: NumberOperator, wanted: float, actual: float) -> bool:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 from contextlib import suppress
 from pathlib import Path
-
-import psutil
 
 
 def return_free_memory() -> bool:
@@ -28,7 +27,7 @@ def free_what_loading_left() -> None:
 def memory_limit(root: Path = Path("/")) -> int:
     """Bytes of memory that this process and its children may fill: the machine's, or what a container or a service has
     been given of it. `root` is where the system's files are looked for."""
-    most = psutil.virtual_memory().total
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # another system than Linux

@@ -15,6 +15,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -22,7 +23,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, NoReturn
 
-import psutil
 import psycopg
 from psycopg.conninfo import make_conninfo
 
@@ -437,12 +437,24 @@ def _is_postmaster(pid: int, cluster: Path) -> bool:
     """Whether that pid is the postmaster of this cluster, told by its command line: pids are used again."""
     if pid <= 0:
         return False
-    try:
-        words = psutil.Process(pid).cmdline()
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-        return False
+    words = _command_line(pid)
     # A child's title replaces the command line in place; only the postmaster keeps its arguments apart.
     return len(words) > 2 and Path(words[0]).name == "postgres" and words[1:3] == ["-D", str(cluster)]
+
+
+def _command_line(pid: int) -> list[str]:
+    """The words with which a process was started; none when it ended, or is not ours to look at."""
+    if sys.platform != "linux":  # where a server can do without it: half a megabyte
+        import psutil
+
+        try:
+            return psutil.Process(pid).cmdline()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            return []
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
+    except OSError:
+        return []
 
 
 async def _ask(server: Server) -> Path | None:

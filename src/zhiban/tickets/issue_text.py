@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from hashlib import blake2b
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -16,16 +17,13 @@ PIVOT = 200.0  # terms of an issue of usual length: fixed, so that no issue is w
 
 # English words that say nothing of what a text is about. Of Chinese ones the language at large knows it
 # (`knowledge.corpus_stats`), and a tokenizer cannot: a repository with few English issues takes them for rare.
-_EMPTY_WORDS = frozenset(
-    terms(
-        """a about after again all also am an and any anybody are as at be because been before but by can cannot could
-        did do does doesn done don even every for from get gets had has have he hello help her here hi his how i if in
-        instead into is isn it its just know let like me more most my no not nothing now of off on one only or other our
-        out over own please s same see she should so some somebody still t than thank thanks that the their them then
-        there these they thing this those to too up us ve very want was way we were what when where which while who why
-        will with without would yes you your"""
-    )
-)
+_EMPTY_WORDS = """
+    a about after again all also am an and any anybody are as at be because been before but by can cannot could did do
+    does doesn done don even every for from get gets had has have he hello help her here hi his how i if in instead into
+    is isn it its just know let like me more most my no not nothing now of off on one only or other our out over own
+    please s same see she should so some somebody still t than thank thanks that the their them then there these they
+    thing this those to too up us ve very want was way we were what when where which while who why will with without
+    would yes you your"""
 
 # What forms and machines put into an issue is the same in most of them, or means nothing to an embedder.
 _NOT_PROSE = re.compile(
@@ -61,9 +59,14 @@ def key_of(repository_id: int, term: int) -> int:
     return repository_id << 32 | term
 
 
+@cache
+def _empty_terms() -> frozenset[int]:
+    return frozenset(terms(_EMPTY_WORDS))
+
+
 def asked_terms(text: str) -> list[int]:
     """The words by which issues are looked for."""
-    return sorted(set(terms(text[:SEARCHED_CHARACTERS])) - _EMPTY_WORDS)
+    return sorted(set(terms(text[:SEARCHED_CHARACTERS])) - _empty_terms())
 
 
 def prose(body: str) -> str:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-import regex
-
 from zhiban.assistant.normalising import visible
 from zhiban.conversations.published_files import PublishedFile
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
-from zhiban.kit.text import split_text
+from zhiban.kit.text import graphemes, split_text
 from zhiban.tickets.frozen import FrozenLine, size_words
 from zhiban.tickets.masking import Secret, hide, whole_secrets
 from zhiban.tickets.neutralising import neutral, neutral_line, neutral_title, neutral_words
@@ -25,7 +23,6 @@ _TITLE_CODE_POINTS = 250  # GitHub refuses more than 256
 
 NO_FILES: Mapping[int, Sequence[PublishedFile]] = {}
 
-_GRAPHEMES = regex.compile(r"\X")
 _HIDDEN: Mapping[Secret, str] = {
     Secret.MOBILE: mark("手机号已隐去"),
     Secret.ID_CARD: mark("证件号已隐去"),
@@ -68,10 +65,10 @@ def title_of(title: str, texts: Texts) -> str:
 def shortened_title(title: str) -> str:
     """One line of at most 120 graphemes; no secret is cut through, which would show its beginning."""
     title = " ".join(title.split())
-    graphemes = _GRAPHEMES.findall(title)
-    if len(graphemes) <= LONGEST_TITLE:
+    seen = list(graphemes(title))
+    if len(seen) <= LONGEST_TITLE:
         return title
-    return whole_secrets(title, sum(map(len, graphemes[: LONGEST_TITLE - 1]))) + "…"
+    return whole_secrets(title, sum(map(len, seen[: LONGEST_TITLE - 1]))) + "…"
 
 
 def speaker_names(lines: Sequence[FrozenLine], signature: Signature, texts: Texts) -> dict[str, str]:

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-import regex
-
+from zhiban.kit.text import graphemes
 from zhiban.ports import Issue, OpenedIssue, TrackerRefused
 
 BREAK: Final = "\u200b"  # of no width: between a sign and the name or number that would make it a reference
 
 _ADDRESS = re.compile(r"<(https?://[^<>\s`]+)>")
 _BARE = re.compile(r"(https?://)(?=(\S+))", re.IGNORECASE)
-_GRAPHEMES = regex.compile(r"\X")
 
 
 class Silencer:
@@ -64,7 +62,7 @@ def cut(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     kept, room = "", longest - 1
-    for grapheme in _GRAPHEMES.findall(text):
+    for grapheme in graphemes(text):
         if len(kept) + len(grapheme) > room:
             break
         kept += grapheme
