@@ -6,11 +6,14 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.stories.conftest import running_shop, settings_for, until
 from zhiban.container import App
 from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.wecom import OPEN_KFID
+from zhiban.workers import account_poller
 
 
 async def test_hostile_63_two_processes_and_one_cursor(urls: DatabaseUrls, tmp_path: Path) -> None:
@@ -58,3 +61,19 @@ async def test_a_page_that_another_process_took_in_is_left_to_it(urls: DatabaseU
         await until(lambda: len(shop.wecom.sent("wmLIXIAO")) == 2)
         await shop.idle()
         assert len(shop.wecom.sent("wmLIXIAO")) == 2
+
+
+async def test_what_is_announced_during_a_pull_is_fetched_at_once(
+    urls: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only an account that goes on being busy lets some more arrive, to fetch them together."""
+    async with running_shop(urls, tmp_path) as shop:
+        await shop.says("wmLIXIAO", "怎么申请退款？")
+        await shop.idle()
+        monkeypatch.setattr(account_poller, "GATHER_SECONDS", 3600)
+        fault = shop.wecom.fail("kf/sync_msg", latency=0.5, times=1)
+        shop.wecom.contact_says("wmLIXIAO", "可以开发票吗？")
+        await until(lambda: fault.times == 0)
+        shop.wecom.contact_says("wmWANGFANG", "可以开发票吗？")
+        await until(lambda: len(shop.wecom.sent("wmLIXIAO")) == 2 and shop.wecom.sent("wmWANGFANG"))
+        await shop.idle()  # the second call waits no more either

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import psycopg
@@ -129,12 +130,14 @@ class AccountPoller:
 
     async def _run(self, workspace_id: int, inbox_id: int, state: _PollState) -> None:
         try:
-            while state.woken and not self._closing:
+            for again in count():
                 state.woken = False
                 await self._pull(workspace_id, inbox_id)
-                if state.woken:
+                if state.woken and again:
                     # It is busy here: let some more arrive, and fetch them together.
                     await asyncio.sleep(GATHER_SECONDS)
+                if not state.woken or self._closing:
+                    break
         except (psycopg.Error, ZhibanError) as error:
             log.warning("Pulling inbox %s is left to recovery: %s", inbox_id, str(error).strip())
         except Exception:  # one account's accident must not silence the others
