@@ -1,19 +1,21 @@
-"""A browser to look at pages with: one for each worker, a fresh profile for each visit."""
+"""A browser to look at pages with: one for each worker, a profile as new for each visit."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from yarl import URL
 
 from tests import slowness
+from tests.profiles import Profiles
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, BrowserContext, Page, Request
+    from playwright.async_api import Browser, Page, Request
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("ZHIBAN_BROWSER") or next((found for name in NAMES if (found := shutil.which(name))), None)
@@ -21,6 +23,7 @@ ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
     "--in-process-gpu",  # no graphics card draws: a process for one only costs, a seventh of the whole
+    "--renderer-process-limit=1",  # for a profile: what one page compiled need not be compiled by the next
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -69,11 +72,15 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
-async def visit(chromium: Browser) -> AsyncIterator[Visit]:
+@pytest.fixture(scope="session")
+async def profiles(chromium: Browser) -> Profiles:
+    return Profiles(chromium)
+
+
+@asynccontextmanager
+async def visiting(profiles: Profiles) -> AsyncIterator[Visit]:
     """Open a page, with a session's `cookie` where one is given; what its console complains about fails the test."""
     complaints: list[str] = []
-    contexts: list[BrowserContext] = []
 
     def asked(request: Request) -> None:
         if made_of_nothing(request.url):
@@ -90,15 +97,14 @@ async def visit(chromium: Browser) -> AsyncIterator[Visit]:
         height: int = 900,
         touch: bool = False,
     ) -> Page:
-        context = await chromium.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if dark else "light",
-            locale=locale,
-            timezone_id="Asia/Shanghai",
-            has_touch=touch,
-        )
-        contexts.append(context)
-        context.on("request", asked)
+        look = {
+            "viewport": {"width": width, "height": height},
+            "color_scheme": "dark" if dark else "light",
+            "locale": locale,
+            "timezone_id": "Asia/Shanghai",
+            "has_touch": touch,
+        }
+        context = (await profiles.take(look, asked)).context
         await slowness.slow_down(context)
         if cookie:
             origin = str(URL(url).origin())  # with a path, it would be the cookie of what lies below
@@ -111,8 +117,15 @@ async def visit(chromium: Browser) -> AsyncIterator[Visit]:
         await page.goto(url)
         return page
 
-    yield go
-    for context in contexts:
-        await slowness.close(context)
+    try:
+        yield go
+    finally:
+        await profiles.give_back()
     unexpected = [one for one in complaints if not any(expected in one for expected in EXPECTED)]
     assert not unexpected, unexpected
+
+
+@pytest.fixture
+async def visit(profiles: Profiles) -> AsyncIterator[Visit]:
+    async with visiting(profiles) as go:
+        yield go

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tests.browser import chromium, visit  # noqa: F401 - fixtures
+from tests.browser import chromium, profiles, visit  # noqa: F401 - fixtures
 from tests.databases import KeptDatabases, kept_connections
 from tests.failures import pytest_terminal_summary  # noqa: F401 - a hook
 from tests.knowledge.material import SAMPLE, LetterEmbedder

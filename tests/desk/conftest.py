@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -168,8 +170,27 @@ async def template(cluster: Cluster, template: str, request: pytest.FixtureReque
     return await cluster.template(f"zhiban_seed_{int(time.time() / FRESH)}", fill)
 
 
+@pytest.fixture(scope="session")
+def port() -> int:
+    """Where every desk of this worker is served, so that the browser knows the scripts by their addresses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@asynccontextmanager
+async def served_again(app: FastAPI, port: int) -> AsyncIterator[str]:
+    """The address of an application, the same each time but where somebody else took the port meanwhile."""
+    async with AsyncExitStack() as stack:
+        try:
+            url = await stack.enter_async_context(served(app, port=port))
+        except OSError:
+            url = await stack.enter_async_context(served(app))
+        yield url
+
+
 @pytest.fixture
-async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIterator[Site]:
+async def site(cluster: Cluster, template: str, urls: DatabaseUrls, port: int) -> AsyncIterator[Site]:
     clock = SystemClock()
     pubsub = PubSub(urls.app)
     async with Database(urls.app, work_size=4, page_size=4) as database:
@@ -237,7 +258,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
         app.state.broker = broker
         add_routes(app, stream.router)
         app.mount("/static", renderer.assets.app())
-        async with http, served(app) as url:
+        async with http, served_again(app, port) as url:
             yield Site(seed, app, broker, url, suggested, notices)
             broker.close()
         await pubsub.close()
