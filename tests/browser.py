@@ -24,6 +24,7 @@ ARGUMENTS = [
     "--disable-gpu",
     "--in-process-gpu",  # no graphics card draws: a process for one only costs, a seventh of the whole
     "--renderer-process-limit=1",  # for a profile: what one page compiled need not be compiled by the next
+    "--js-flags=--no-opt --no-maglev",  # no page lives long enough to earn it back: a sixth where a rule book is asked
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
