@@ -37,7 +37,8 @@ async def test_messages_are_picked_with_keys_mouse_and_finger(site: Site, enter:
     for _ in range(3):
         await page.keyboard.press("Alt+t")
         await page.evaluate("document.dispatchEvent(new CustomEvent('htmx:after:swap'))")
-    await again.wait()
+    async with asyncio.timeout(30):
+        await again.wait()
     said.set()
     await expect(bar).to_have_count(1)
     await expect(bar.locator("b")).to_have_text("选要放进工单的消息")
