@@ -22,6 +22,7 @@ from psycopg.pq import TransactionStatus
 from zhiban.kit import db
 from zhiban.kit.connection import Connection
 
+MOST_FREE = 5  # databases that wait for a test, in each worker: some templates are used for half a minute only
 MOST_TESTS = 60  # of one database: what was deleted still lies in its files, and whoever looks at a table passes it
 PATIENCE = 2.0  # seconds for connections that were closed to be gone from the server
 
@@ -66,8 +67,9 @@ class PooledConnection(Connection):
     async def connect(cls, conninfo: str = "", **options: Any) -> Self:  # type: ignore[override]
         """Connect, or take a connection that was kept."""
         key = conninfo, options.get("application_name")
-        if cls.kept[key]:
-            return cls.kept[key].pop()
+        while cls.kept[key]:
+            if not (kept := cls.kept[key].pop()).closed:
+                return kept
         made = await super().connect(conninfo, **options)
         made._key = key
         return made
@@ -83,8 +85,9 @@ class PooledConnection(Connection):
 
     @classmethod
     def of(cls, database: str) -> list[Self]:
-        """All that are kept to this database."""
-        return [one for several in cls.kept.values() for one in several if one.info.dbname == database]
+        """All that are kept to this database, and open."""
+        every = (one for several in cls.kept.values() for one in several if not one.closed)
+        return [one for one in every if one.info.dbname == database]
 
     @classmethod
     async def forget(cls, database: str) -> None:
@@ -138,14 +141,14 @@ class Contents:
 class KeptDatabase:
     """A database of one test at a time."""
 
-    def __init__(self, name: str, keeper: psycopg.Connection[Any], contents: Contents) -> None:
+    def __init__(self, name: str, keeper: psycopg.Connection[Any]) -> None:
         self.name = name
         self.keeper = keeper  # a superuser's connection
-        self.contents = contents
+        self.contents = Contents.of(keeper)
         self.tests = 0
         keeper.execute("set session_replication_role = replica; set jit = off")  # rows go without asking triggers
         self.since = keeper.execute("select txid_current()").fetchone()[0]
-        self.written = contents.written(self.since)
+        self.written = self.contents.written(self.since)
         PooledConnection.databases.add(name)
 
     async def emptied(self) -> bool:
@@ -180,35 +183,33 @@ class KeptDatabase:
 
 
 class KeptDatabases:
-    """The databases of this worker that no test uses at the moment, by template."""
+    """The databases of this worker that no test uses at the moment, the one that was used last at the end."""
 
     def __init__(self, make: Callable[[str], tuple[str, psycopg.Connection[Any]]], drop: Callable[[str], None]) -> None:
         self._make = make
         self._drop = drop
-        self._free: dict[str, list[KeptDatabase]] = defaultdict(list)
-        self._contents: dict[str, Contents] = {}
+        self._free: list[tuple[str, KeptDatabase]] = []
 
     def take(self, template: str) -> KeptDatabase:
         """One that holds what the template holds."""
-        if self._free[template]:
-            return self._free[template].pop()
-        name, keeper = self._make(template)
-        if template not in self._contents:
-            self._contents[template] = Contents.of(keeper)
-        return KeptDatabase(name, keeper, self._contents[template])
+        for place in reversed(range(len(self._free))):
+            if self._free[place][0] == template:
+                return self._free.pop(place)[1]
+        return KeptDatabase(*self._make(template))
 
     async def give_back(self, template: str, database: KeptDatabase) -> None:
         """After a test. Dropped where it cannot be used again."""
-        if await database.emptied():
-            self._free[template].append(database)
-        else:
+        if not await database.emptied():
             await self._end(database)
+            return
+        self._free.append((template, database))
+        if len(self._free) > MOST_FREE:
+            await self._end(self._free.pop(0)[1])
 
     async def close(self) -> None:
         """Drop them all."""
-        for several in self._free.values():
-            for one in several:
-                await self._end(one)
+        while self._free:
+            await self._end(self._free.pop()[1])
 
     async def _end(self, database: KeptDatabase) -> None:
         await PooledConnection.forget(database.name)

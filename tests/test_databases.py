@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.conftest import TEMPLATE, WORKSPACE, Cluster, _workspace
-from tests.databases import MOST_TESTS, KeptDatabase, KeptDatabases, PooledConnection
+from tests.databases import MOST_FREE, MOST_TESTS, KeptDatabase, KeptDatabases, PooledConnection
 from tests.twin import open_inbox
 from zhiban.container import ensure_workspace
 from zhiban.kit.db import NO_WORKSPACE, Database
@@ -108,6 +108,18 @@ async def test_connections_of_pools_stay_and_those_of_dropped_databases_do_not(
         if first is not last:
             break
     assert first is not last
+    assert await process() == await process()
     assert not PooledConnection.of(last.name)
     await asyncio.to_thread(cluster.drop, last.name)  # it is gone already
     assert cluster.admin.execute("select 1 from pg_database where datname = %s", (last.name,)).fetchone() is None
+
+
+async def test_few_wait_for_a_test(cluster: Cluster, kept: KeptDatabases, template: str) -> None:
+    """Some templates are used for half a minute: what is copied from them is not kept for the rest of the run."""
+    taken = [kept.take(template) for _ in range(MOST_FREE + 1)]
+    assert len({one.name for one in taken}) == MOST_FREE + 1
+    for one in taken:
+        await kept.give_back(template, one)
+    there = {name for (name,) in cluster.admin.execute("select datname from pg_database").fetchall()}
+    assert {one.name for one in taken} - there == {taken[0].name}
+    assert kept.take(template) is taken[-1]
