@@ -43,7 +43,7 @@ settings.register_profile("thorough", max_examples=300, **_ANY_MACHINE)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "zhiban"))
 
 TEMPLATE = "zhiban_template"
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "400"}
 # Whoever drops a database looks at every buffer.
 # Nobody's database lives as long as autovacuum waits, but those that are kept; their statistics shall be a test's own.
 FAST |= {"autovacuum": "off"}

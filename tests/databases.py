@@ -22,7 +22,8 @@ from psycopg.pq import TransactionStatus
 from zhiban.kit import db
 from zhiban.kit.connection import Connection
 
-MOST_FREE = 5  # databases that wait for a test, in each worker: some templates are used for half a minute only
+MOST_CONNECTIONS = 2  # that are kept of each pool: whoever needs more at once connects anew
+MOST_FREE = 4  # databases that wait for a test, in each worker: some templates are used for half a minute only
 MOST_TESTS = 60  # of one database: what was deleted still lies in its files, and whoever looks at a table passes it
 PATIENCE = 2.0  # seconds for connections that were closed to be gone from the server
 
@@ -77,7 +78,7 @@ class PooledConnection(Connection):
     async def close(self) -> None:
         """Keep this connection where nothing is left of who used it, else disconnect."""
         idle = not self.closed and self.info.transaction_status is TransactionStatus.IDLE
-        if idle and self.info.dbname in self.databases:
+        if idle and self.info.dbname in self.databases and len(self.kept[self._key]) < MOST_CONNECTIONS:
             self._unwatch()
             self.kept[self._key].append(self)
         else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import psycopg
 import pytest
 
 from tests.conftest import TEMPLATE, WORKSPACE, Cluster, _workspace
-from tests.databases import MOST_FREE, MOST_TESTS, KeptDatabase, KeptDatabases, PooledConnection
+from tests.databases import MOST_CONNECTIONS, MOST_FREE, MOST_TESTS, KeptDatabase, KeptDatabases, PooledConnection
 from tests.twin import open_inbox
 from zhiban.container import ensure_workspace
 from zhiban.kit.db import NO_WORKSPACE, Database
@@ -102,7 +103,11 @@ async def test_connections_of_pools_stay_and_those_of_dropped_databases_do_not(
             return int(await tx.value("select pg_backend_pid()"))
 
     assert await process() == await process()
-    assert PooledConnection.of(first.name)
+    assert len(PooledConnection.of(first.name)) == 3  # one of each pool
+    async with Database(cluster.of(first.name).app, work_size=4, page_size=1) as database, AsyncExitStack() as stack:
+        for _ in range(4):
+            await stack.enter_async_context(database.transaction(NO_WORKSPACE))
+    assert len(PooledConnection.of(first.name)) == MOST_CONNECTIONS + 2
     for _ in range(MOST_TESTS):
         last, first = first, await next_test(kept, template, first)
         if first is not last:
