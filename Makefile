@@ -3,7 +3,7 @@
 PYTHON ?= $(or $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done),python3)
 PORT ?= 8000
-WORKERS ?= 6
+WORKERS ?= 7
 BIN := .venv/bin
 
 export ZHIBAN_DATA

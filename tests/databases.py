@@ -23,7 +23,7 @@ from zhiban.kit import db
 from zhiban.kit.connection import Connection
 
 MOST_CONNECTIONS = 2  # that are kept of each pool: whoever needs more at once connects anew
-MOST_FREE = 4  # databases that wait for a test, in each worker: some templates are used for half a minute only
+MOST_FREE = 4  # databases that wait for a test, in each worker: some templates are used for two minutes only
 MOST_TESTS = 60  # of one database: what was deleted still lies in its files, and whoever looks at a table passes it
 PATIENCE = 2.0  # seconds for connections that were closed to be gone from the server
 

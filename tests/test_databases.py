@@ -120,7 +120,7 @@ async def test_connections_of_pools_stay_and_those_of_dropped_databases_do_not(
 
 
 async def test_few_wait_for_a_test(cluster: Cluster, kept: KeptDatabases, template: str) -> None:
-    """Some templates are used for half a minute: what is copied from them is not kept for the rest of the run."""
+    """Some templates are used for two minutes: what is copied from them is not kept for the rest of the run."""
     taken = [kept.take(template) for _ in range(MOST_FREE + 1)]
     assert len({one.name for one in taken}) == MOST_FREE + 1
     for one in taken:

@@ -74,7 +74,7 @@ from zhiban.web_app import PIECES
 SURVEYS = SurveyLinks("", b"a key for tests only")
 TOLD = "telegram:8518085684"  # who is told of every handoff
 NOWHERE = "http://127.0.0.1:9"  # where no GitHub answers
-FRESH = 30.0  # seconds that an ordinary afternoon is used by the tests that begin
+FRESH = 120.0  # seconds that an ordinary afternoon is used by the tests that begin
 
 # An assistant without a model and without vectors.
 ASSISTANT = AssistantDeps(
@@ -159,7 +159,7 @@ class Site:
 
 @pytest.fixture
 async def template(cluster: Cluster, template: str, request: pytest.FixtureRequest) -> str:
-    """With the made-up people, whose afternoon began half a minute ago at most."""
+    """With the made-up people, whose afternoon began two minutes ago at most."""
     if "site" not in request.fixturenames:
         return template
 
