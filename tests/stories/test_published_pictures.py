@@ -59,7 +59,10 @@ class Group:
         async def said() -> bool:
             return any(words in one.text for one in self.program.replies("g1"))
 
-        await eventually(said)
+        try:
+            await eventually(said)
+        except TimeoutError:
+            pytest.fail(f"{words!r} was never said, but {[one.text for one in self.program.replies('g1')]}")
         self.program.heard.clear()
 
     async def conversation(self) -> int:
