@@ -31,7 +31,7 @@ from zhiban.tickets import repositories
 from zhiban.tickets import tracker_outbox as outbox
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], *, within: float = 30, every: float = 0.02) -> None:
+async def eventually(holds: Callable[[], Awaitable[bool]], *, within: float = 60, every: float = 0.02) -> None:
     """Wait until this holds."""
     async with asyncio.timeout(within):
         while not await holds():  # noqa: ASYNC110 - what is waited for happens in the database
