@@ -53,6 +53,9 @@ class IngestResult:
 
 
 class Ingest(Protocol):
+    """What stores items of an inbox, each once. With `history` (the first reading of an account) old messages are kept
+    but call nobody. Raises psycopg.Error."""
+
     async def __call__(
         self,
         tx: Transaction,

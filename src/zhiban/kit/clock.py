@@ -5,6 +5,8 @@ from typing import Protocol
 
 
 class Clock(Protocol):
+    """Who is asked what time it is; tests set it."""
+
     def now(self) -> datetime:
         """The current moment, always with the UTC zone."""
         ...
