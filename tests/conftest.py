@@ -44,9 +44,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "zhiban"))
 
 TEMPLATE = "zhiban_template"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "400"}
-# Whoever drops a database looks at every buffer.
-# Nobody's database lives as long as autovacuum waits, but those that are kept; their statistics shall be a test's own.
+# Statistics shall be a test's own: only databases that are kept live as long as autovacuum waits.
 FAST |= {"autovacuum": "off"}
+# Whoever drops a database looks at every buffer.
 FAST |= {"wal_level": "minimal", "max_wal_senders": "0", "shared_buffers": "128MB"}
 if sys.platform in ("linux", "darwin"):  # the kernel copies the files of a template: a fifth of the processor time
     FAST["file_copy_method"] = "clone"

@@ -65,7 +65,7 @@ class PooledConnection(Connection):
     _key: tuple[str, object] = ("", None)
 
     @classmethod
-    async def connect(cls, conninfo: str = "", **options: Any) -> Self:  # type: ignore[override]
+    async def connect(cls, conninfo: str = "", **options: Any) -> Self:  # type: ignore[override]  # psycopg names each option
         """Connect, or take a connection that was kept."""
         key = conninfo, options.get("application_name")
         while cls.kept[key]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -63,6 +62,7 @@ from zhiban.people.auth import COOKIE, Auth
 from zhiban.people.service import open_session
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.notices import NoticeBoard
+from zhiban.testing.process_harness import free_port
 from zhiban.testing.serving import served
 from zhiban.tickets.issue_search import IssueFinder
 from zhiban.web.assets import Assets
@@ -173,9 +173,7 @@ async def template(cluster: Cluster, template: str, request: pytest.FixtureReque
 @pytest.fixture(scope="session")
 def port() -> int:
     """Where every desk of this worker is served, so that the browser knows the scripts by their addresses."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    return free_port()
 
 
 @asynccontextmanager

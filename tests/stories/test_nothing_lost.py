@@ -21,6 +21,7 @@ import aiohttp
 import psutil
 import pytest
 from tests.stories.cups import drawn_seed, import_knowledge, look_into, questions
+from tests.tickets.github_app import eventually
 
 from zhiban.people import service as people
 from zhiban.people.models import Role
@@ -82,12 +83,14 @@ async def take_over(found: ProcessHarness, cookie: dict[str, str], contacts: Seq
     postgres, database, workspace_id = await look_into(found)
     try:
         ids: dict[str, int] = {}
-        async with asyncio.timeout(30):
-            while not ids.keys() >= set(contacts):  # a slow machine may be seconds behind
-                async with database.transaction(workspace_id) as tx:
-                    rows = await tx.rows("select external_id, id from conversation")
-                ids = {str(external): int(id_) for external, id_ in rows}
-                await asyncio.sleep(0.1)
+
+        async def all_known() -> bool:  # a slow machine may be seconds behind
+            async with database.transaction(workspace_id) as tx:
+                rows = await tx.rows("select external_id, id from conversation")
+            ids.update((str(external), int(id_)) for external, id_ in rows)
+            return ids.keys() >= set(contacts)
+
+        await eventually(all_known)
     finally:
         await database.close()
         await postgres.stop()
